@@ -1,0 +1,1 @@
+"""What the words mean: frozen values and pure rules, on the standard library only."""

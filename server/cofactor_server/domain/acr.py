@@ -1,0 +1,85 @@
+"""What an authentication amounts to: facts in, acr and amr out (security.md 14, RFC 8176)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cofactor_server.domain.proofs import Facts, Possession
+
+PREFIX = "urn:cofactor:acr:"
+PAPE_MULTI_FACTOR = "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
+"""An alias of `urn:cofactor:acr:mfa` in requests."""
+FIRST_FACTOR_METHODS = frozenset({"pwd", "pin", "kba", "user", "fpt", "face", "wia", "sc"})
+"""RFC 8176 values that may be stated of a first factor; `mfa` and possession values never."""
+
+
+class Level(IntEnum):
+    """How strong an authentication was, weakest first."""
+
+    ONE_FACTOR = 1
+    MFA_LOW = 2
+    MFA = 3
+    PHISHING_RESISTANT = 4
+    PHISHING_RESISTANT_HARDWARE = 5
+
+    @property
+    def acr(self) -> str:
+        """The acr value, such as `urn:cofactor:acr:mfa`."""
+        return PREFIX + _NAMES[self]
+
+    @classmethod
+    def of(cls, acr: str) -> "Level":
+        """Return the level an acr value names; unknown and empty values are the weakest."""
+        if acr == PAPE_MULTI_FACTOR:
+            return cls.MFA
+        return _LEVELS.get(acr, cls.ONE_FACTOR)
+
+
+_NAMES = {
+    Level.ONE_FACTOR: "1fa",
+    Level.MFA_LOW: "mfa-low",
+    Level.MFA: "mfa",
+    Level.PHISHING_RESISTANT: "phr",
+    Level.PHISHING_RESISTANT_HARDWARE: "phrh",
+}
+_LEVELS = {level.acr: level for level in Level}
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """How a user was authenticated, as tokens state it."""
+
+    level: Level
+    amr: tuple[str, ...]
+    time: int
+    """When the last factor was shown, in microseconds since the Unix epoch (S134)."""
+    recovery: bool = False
+    """Whether a recovery code was the second factor: enough to replace authenticators (S32), never a raised level."""
+
+
+def level_of(facts: Facts) -> Level:
+    """Return the level that a first factor together with this proof reaches."""
+    if facts.recovery or facts.delivered_by == "email" or facts.approve_deny:
+        return Level.MFA_LOW
+    if facts.possession is Possession.NONE:
+        return Level.ONE_FACTOR
+    if facts.phishing_resistant:
+        hardware = facts.possession is Possession.HARDWARE and not facts.exportable
+        return Level.PHISHING_RESISTANT_HARDWARE if hardware else Level.PHISHING_RESISTANT
+    return Level.MFA
+
+
+def authentication(methods: Iterable[str], facts: Facts | None, *, time: int) -> Authentication:
+    """Return what a first factor and, if given, one second factor amount to.
+
+    Args:
+        methods: RFC 8176 values of the first factor, such as `pwd`.
+        facts: What the second factor showed; None where there was none.
+        time: When the last of them was shown, in microseconds since the Unix epoch.
+    """
+    first = tuple(methods)
+    if facts is None:
+        return Authentication(Level.ONE_FACTOR, first, time)
+    both = facts.possession is not Possession.NONE and bool(first)
+    amr = (*first, *facts.amr, *(("mfa",) if both else ()))
+    return Authentication(level_of(facts), amr, time, recovery=facts.recovery)

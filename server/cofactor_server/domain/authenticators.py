@@ -1,0 +1,79 @@
+"""An authenticator: one way of one user to prove possession, with its guess budgets."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from cofactor_server.domain.budgets import Guard
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE
+from cofactor_server.domain.proofs import Kind
+from cofactor_server.seams import MINUTE
+
+PENDING_LIFE = 10 * MINUTE
+"""A pending authenticator is gone this long after it was made (security.md 3, S36)."""
+PENDING_PER_LOGIN = 5
+ACTIVE_CODE_AUTHENTICATORS = 5
+"""How many that answer with a typed code one user may hold (security.md 9)."""
+NAME_LENGTH = 64
+
+
+class State(StrEnum):
+    """Where an authenticator stands; states go one way only."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    REMOVED = "removed"
+    """Kept without its credential, as the record of what was bound (S33)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """One way to prove possession."""
+
+    user_id: str
+    id: str
+    """Such as `totp|dev_8Rk2TqLmXw4YbN0a`, unique for the user."""
+    kind: Kind
+    state: State
+    created_at: int
+    credential: bytes = field(repr=False)
+    """The factor's state, sealed with the row's name as associated data."""
+    login_id: str = ""
+    """The login that made it, while pending."""
+    name: str = ""
+    link_id: str = ""
+    """Shared by authenticators that are removed together and have one budget."""
+    unique_ref: str | None = None
+    confirmed_at: int | None = None
+    last_used_at: int | None = None
+    removed_at: int | None = None
+    acr: str = ""
+    """The highest level it has reached alone with a first factor; what guards adding and removing (S34)."""
+    guard: Guard = field(default_factory=Guard)
+
+    def usable(self) -> bool:
+        """Whether it may serve a login."""
+        return self.state is State.ACTIVE
+
+    def pending_for(self, login_id: str, now: int) -> bool:
+        """Whether `login_id` may confirm it at `now`."""
+        return self.state is State.PENDING and self.login_id == login_id and now < self.created_at + PENDING_LIFE
+
+    def removed(self, now: int) -> "Authenticator":
+        """Return the record that stays when it is removed: no credential, no unique reference."""
+        return replace(self, state=State.REMOVED, credential=b"", unique_ref=None, login_id="", removed_at=now)
+
+
+def enrolled(authenticators: Iterable[Authenticator]) -> bool:
+    """Tell whether a user is enrolled (security.md 1).
+
+    Confirmed and not removed is enough: an authenticator that failures disabled, or of a kind that is switched off,
+    still counts, so that exhausting it never opens the way to enroll another. Recovery codes do not count.
+    """
+    return any(a.state in (State.ACTIVE, State.DISABLED) and a.kind != RECOVERY_CODE for a in authenticators)
+
+
+def offered_order(authenticators: Iterable[Authenticator]) -> list[Authenticator]:
+    """Return authenticators as they are offered: confirmed last first, pending after, recovery codes last (S199)."""
+    return sorted(authenticators, key=lambda a: (a.kind == RECOVERY_CODE, -(a.confirmed_at or 0), -a.created_at, a.id))

@@ -1,0 +1,80 @@
+"""Guess budgets: how many wrong codes are borne, and from whom (security.md 9, contract section 8)."""
+
+from dataclasses import dataclass, replace
+
+from cofactor_server.seams import DAY, MINUTE
+
+STRANGER_FAILURES_PER_DAY = 30
+KNOWN_SOURCE_LIFE = 30 * DAY
+"""A source that completed MFA for a user counts as the user's own for this long."""
+WARN_AFTER = 5
+"""Consecutive failures after which the user is told."""
+DISABLE_AFTER = 100
+"""Consecutive failures that disable the authenticator (S1, S2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket of `size` that regains one every `refill` microseconds.
+
+    Its whole state is one instant, the time at which it would be full again (the generic cell rate
+    algorithm), so that a charge is one addition and time alone refills.
+    """
+
+    size: int
+    refill: int
+
+    def wait(self, full_at: int, now: int) -> int:
+        """Return microseconds until one can be taken; 0 if now."""
+        return max(0, full_at - now - (self.size - 1) * self.refill)
+
+    def charged(self, full_at: int, now: int) -> int:
+        """Return the state after taking one at `now`."""
+        return max(full_at, now) + self.refill
+
+
+FAILED_CODES = Bucket(size=10, refill=6 * MINUTE)
+SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
+"""A source's budget over all users is ten of a user's; it slows and never disables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The failures of one authenticator, or of a linked pair."""
+
+    failures: int = 0
+    """Consecutive, cleared by a success."""
+    stranger_full_at: int = 0
+    known_full_at: int = 0
+    stranger_failures: tuple[int, ...] = ()
+    """When strangers failed in the last day, oldest first; at most `STRANGER_FAILURES_PER_DAY` are kept."""
+
+    def wait(self, *, known: bool, now: int) -> int:
+        """Return microseconds until a guess is allowed; 0 if now.
+
+        Args:
+            known: Whether the guess comes from a source that completed MFA for this user lately.
+            now: Microseconds since the Unix epoch.
+        """
+        if known:
+            return FAILED_CODES.wait(self.known_full_at, now)
+        wait = FAILED_CODES.wait(self.stranger_full_at, now)
+        if len(self.stranger_failures) >= STRANGER_FAILURES_PER_DAY:
+            wait = max(wait, self.stranger_failures[-STRANGER_FAILURES_PER_DAY] + DAY - now)
+        return wait
+
+    def failed(self, *, known: bool, now: int) -> "Guard":
+        """Return the guard after a wrong guess at `now`."""
+        if known:
+            charged = FAILED_CODES.charged(self.known_full_at, now)
+            return replace(self, failures=self.failures + 1, known_full_at=charged)
+        return replace(
+            self,
+            failures=self.failures + 1,
+            stranger_full_at=FAILED_CODES.charged(self.stranger_full_at, now),
+            stranger_failures=(*self.stranger_failures, now)[-STRANGER_FAILURES_PER_DAY:],
+        )
+
+    def succeeded(self) -> "Guard":
+        """Return the guard after a right guess: the row of failures ends, and nothing is refilled."""
+        return replace(self, failures=0) if self.failures else self

@@ -1,0 +1,45 @@
+"""What one deployment decides for all its users and clients."""
+
+from dataclasses import dataclass
+
+from cofactor_server.domain.logins import MFA_TOKEN_LIFE
+from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.seams import MINUTE
+
+MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")
+MFA_ACCESS_TOKEN_SECONDS = 600
+"""Fixed by contract section 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One tenant, one issuer."""
+
+    issuer: str
+    """With a trailing slash, such as `https://auth.example.com/`."""
+    friendly_name: str = "Cofactor"
+    default_realm: str = "default"
+    mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
+    kinds: frozenset[Kind] = frozenset({"totp"})
+    """Factors that are switched on; recovery codes among them or not."""
+    mfa_token_life: int = MFA_TOKEN_LIFE
+    """Microseconds."""
+    vouch_max_age: int = 5 * MINUTE
+    """How long ago a vouched first factor may lie, in microseconds."""
+    strict: bool = False
+    """The strict profile (requirements, "Where the references disagree")."""
+
+    @property
+    def mfa_audience(self) -> str:
+        """The audience of tokens that manage authenticators."""
+        return self.issuer + "mfa/"
+
+    @property
+    def userinfo_audience(self) -> str:
+        """The audience added where `openid` is asked for."""
+        return self.issuer + "userinfo"
+
+    def is_mfa_audience(self, audience: str) -> bool:
+        """Whether `audience` asks for the MFA audience; the slash at its end may be missing (contract section 2)."""
+        return audience in (self.mfa_audience, self.mfa_audience[:-1])

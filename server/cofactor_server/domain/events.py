@@ -1,0 +1,65 @@
+"""What is recorded, and what the user is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class EventName(StrEnum):
+    """What happened; stable names, for operators' queries."""
+
+    LOGIN_COMPLETED = "login.completed"
+    LOGIN_VOUCHED = "login.vouched"
+    PROOF_REFUSED = "proof.refused"
+    PROOF_REPLAYED = "proof.replayed"
+    BUDGET_EMPTY = "budget.empty"
+    CHALLENGE_CREATED = "challenge.created"
+    CHALLENGE_DENIED = "challenge.denied"
+    CHALLENGE_MISBOUND = "challenge.misbound"
+    AUTHENTICATOR_ENROLLING = "authenticator.enrolling"
+    AUTHENTICATOR_ADDED = "authenticator.added"
+    AUTHENTICATOR_RENAMED = "authenticator.renamed"
+    AUTHENTICATOR_REMOVED = "authenticator.removed"
+    AUTHENTICATOR_DISABLED = "authenticator.disabled"
+    RECOVERY_CODE_USED = "recovery_code.used"
+    REFRESH_REUSED = "refresh.reused"
+    TOKEN_REVOKED = "token.revoked"
+    MFA_RESET = "user.mfa_reset"
+    USER_CREATED = "user.created"
+    USER_DELETED = "user.deleted"
+
+
+class NoticeName(StrEnum):
+    """Changes a user is told about over every address known before the change (security.md 21)."""
+
+    AUTHENTICATOR_ADDED = "authenticator_added"
+    AUTHENTICATOR_REMOVED = "authenticator_removed"
+    AUTHENTICATOR_DISABLED = "authenticator_disabled"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    SUSPICIOUS_FAILURES = "suspicious_failures"
+    MFA_RESET = "mfa_reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a user. Never holds a code, a token or a secret."""
+
+    user_id: str
+    name: EventName
+    time: int
+    client_id: str = ""
+    login_id: str = ""
+    authenticator_id: str = ""
+    source: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing a user is to be told, at least once; a row of the deciding transaction."""
+
+    user_id: str
+    name: NoticeName
+    time: int
+    authenticator_id: str = ""
+    source: str = ""

@@ -1,0 +1,16 @@
+"""The kinds of factor that Cofactor itself names; plugins add names of their own."""
+
+TOTP = "totp"
+HOTP = "hotp"
+SMS = "sms"
+VOICE = "voice"
+EMAIL = "email"
+PUSH = "push"
+WEBAUTHN = "webauthn"
+RECOVERY_CODE = "recovery-code"
+
+OTP_KINDS = frozenset({TOTP, HOTP})
+"""Kinds whose code goes straight to the Token endpoint, with no challenge before it."""
+
+OURS = frozenset({TOTP, HOTP, SMS, VOICE, EMAIL, PUSH, WEBAUTHN, RECOVERY_CODE})
+"""Kinds with a name of their own in the protocol, whether or not this process serves them."""

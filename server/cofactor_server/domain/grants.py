@@ -1,0 +1,144 @@
+"""What a client exchanges for tokens, and what comes of it."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.proofs import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the tokens are for."""
+
+    scope: str = ""
+    audience: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordGrant:
+    """A name and a password; an empty realm is the deployment's default."""
+
+    username: str
+    password: str = field(repr=False)
+    realm: str = ""
+    target: Target = Target()
+    by_realm: bool = False
+    """Whether the password-realm grant was used, which is enabled on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshTokenGrant:
+    """A refresh token."""
+
+    refresh_token: str = field(repr=False)
+    target: Target = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class MfaOtpGrant:
+    """A one-time password for the login that `mfa_token` stands for."""
+
+    mfa_token: str = field(repr=False)
+    otp: str = field(repr=False)
+    authenticator_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MfaOobGrant:
+    """A challenge that was answered over another channel, or is answered here with a code."""
+
+    mfa_token: str = field(repr=False)
+    oob_code: str = field(repr=False)
+    binding_code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MfaRecoveryCodeGrant:
+    """A saved recovery code."""
+
+    mfa_token: str = field(repr=False)
+    recovery_code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MfaWebAuthnGrant:
+    """An assertion of a security key or passkey."""
+
+    mfa_token: str = field(repr=False)
+    oob_code: str = field(repr=False)
+    credential_json: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VouchedGrant:
+    """A trusted client's statement that a user showed a first factor (security.md 6)."""
+
+    realm: str
+    subject: str
+    methods: tuple[str, ...]
+    authenticated_at: int
+    label: str = ""
+    target: Target = Target()
+
+
+Grant: TypeAlias = (
+    PasswordGrant
+    | RefreshTokenGrant
+    | MfaOtpGrant
+    | MfaOobGrant
+    | MfaRecoveryCodeGrant
+    | MfaWebAuthnGrant
+    | VouchedGrant
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A completed login, RFC 6749 section 5.1."""
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    """Seconds."""
+    scope: str = ""
+    id_token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+    recovery_code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MfaRequired:
+    """A second factor is awaited."""
+
+    mfa_token: str = field(repr=False)
+    expires_at: int
+    enroll: bool
+    """True: `kinds` can be enrolled. False: `kinds` can be challenged."""
+    kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPending:
+    """The challenge is not answered yet."""
+
+    poll_interval: int
+    """Microseconds."""
+
+
+Outcome: TypeAlias = Tokens | MfaRequired | AnswerPending
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """The decided facts from which tokens are minted, again if a reply was lost (security.md 16)."""
+
+    jti: str
+    user_id: str
+    epoch: int
+    client_id: str
+    scope: str
+    audience: str
+    authentication: Authentication
+    issued_at: int
+    refresh_token: str = field(default="", repr=False)
+    recovery_code: str = field(default="", repr=False)

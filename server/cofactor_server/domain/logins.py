@@ -1,0 +1,53 @@
+"""A login: a first factor accepted, a second awaited; what an mfa_token stands for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.users import Enrollment, User
+from cofactor_server.seams import MINUTE, SECOND
+
+MFA_TOKEN_LIFE = 10 * MINUTE
+CLOCK_LEEWAY = 30 * SECOND
+"""How far ahead of ours a sealed token's issue may lie, when another replica made it (security.md 24)."""
+
+
+class FirstFactor(StrEnum):
+    """Who checked the first factor."""
+
+    PASSWORD = "password"
+    VOUCHED = "vouched"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What the final token needs, sealed into the mfa_token so that the first step writes nothing.
+
+    An access token for the MFA audience that confirms what it enrolled stands for a login too: `id` is then its jti,
+    and `by_access_token` is true.
+    """
+
+    id: str
+    user_id: str
+    epoch: int
+    client_id: str
+    scope: str
+    audience: str
+    methods: tuple[str, ...]
+    first_factor: FirstFactor
+    issued_at: int
+    expires_at: int
+    by_access_token: bool = False
+
+    def expired(self, now: int) -> bool:
+        """Whether its time is over, or has not come."""
+        return now >= self.expires_at or self.issued_at > now + CLOCK_LEEWAY
+
+    def may_enroll(self, user: User, client: Client) -> bool:
+        """Tell whether a user who is not enrolled may enroll within this login (security.md 3 and 6)."""
+        if user.enrollment is not None:
+            return user.enrollment is Enrollment.AT_LOGIN
+        if self.first_factor is FirstFactor.VOUCHED:
+            return Capability.ENROLL in client.capabilities
+        return client.enrollment is Enrollment.AT_LOGIN

@@ -1,0 +1,149 @@
+"""What passes between the core and a factor: what is enrolled, asked, answered and concluded (design part 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+C = TypeVar("C")
+S = TypeVar("S")
+
+Kind: TypeAlias = str
+"""A factor's registered name: one of `domain.factor_kinds`, or a plugin's."""
+
+
+class Purpose(StrEnum):
+    """Why a proof is asked for; a challenge of one purpose never serves the other (security.md 2)."""
+
+    LOGIN = "login"
+    ENROLL = "enroll"
+
+
+class Possession(StrEnum):
+    """The category that a proof speaks for, when two proofs must be of different kinds (S41)."""
+
+    NONE = "none"
+    SOFTWARE = "software"
+    HARDWARE = "hardware"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one accepted proof showed; the core alone turns facts into acr and amr (security.md 14)."""
+
+    amr: tuple[str, ...]
+    """RFC 8176 values this proof earns by itself; empty for email and recovery codes."""
+    possession: Possession
+    user_verified: bool = False
+    phishing_resistant: bool = False
+    replay_resistant: bool = False
+    exportable: bool = True
+    approve_deny: bool = False
+    """True where the user only approved or denied: such a proof never exceeds `mfa-low` (S13)."""
+    delivered_by: str = ""
+    """`email` for codes sent by mail, which never exceed `mfa-low` (S14)."""
+    recovery: bool = False
+    """True for recovery codes, which never count as the second of a pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """For whom an authenticator is enrolled, as a factor may show it to that user."""
+
+    user_id: str
+    label: str
+    """What the user calls the account, such as an email address; shown inside an authenticator app."""
+    issuer_label: str
+    """The deployment's friendly name, shown beside `label`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The circumstances of one challenge or verification."""
+
+    application: str
+    """The client's display name."""
+    purpose: Purpose
+    now: int
+    """The server's time of decision, in microseconds since the Unix epoch; never the caller's (S93)."""
+    source: str = ""
+    transaction: Mapping[str, str] = field(default_factory=dict)
+    siblings: tuple[Any, ...] = field(default=(), repr=False)
+    """Decoded credentials of the user's other authenticators of the same kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A typed code: an OTP, a binding code, a recovery code."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed statement of a device or security key."""
+
+    payload: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+Proof: TypeAlias = Code | Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the core sends after commit, at most once."""
+
+    channel: str
+    to: str
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment(Generic[C]):
+    """A new, unconfirmed credential and what the user must see once."""
+
+    credential: C = field(repr=False)
+    show: Mapping[str, str] = field(repr=False)
+    """Shown once to the user and never stored in clear: `secret`, `barcode_uri`, `recovery_code`."""
+    name: str = ""
+    """A masked, displayable description, such as `XXXXXXXXXXX5044`; empty where contract section 9 has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt(Generic[S]):
+    """What a challenge expects in answer, what the caller may see, and what is to be sent."""
+
+    expected: S = field(repr=False)
+    show: Mapping[str, str] = field(default_factory=dict, repr=False)
+    send: Message | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(Generic[C]):
+    """The proof is good; `credential` is the state from now on."""
+
+    credential: C = field(repr=False)
+    facts: Facts
+    unique: str | None = None
+    """What must be unique over all users of this kind, such as a WebAuthn credential id."""
+    show: str = field(default="", repr=False)
+    """Shown once to the user: the replacement recovery code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The user refused on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The proof is not good."""
+
+    hint: str = ""
+    """`check_clock` where a nearby step would have matched (S75); empty otherwise."""
+    replay: bool = False
+    """True where the proof was good but is used up (S20)."""
+
+
+Verdict: TypeAlias = Approved[C] | Denied | Mismatch

@@ -1,0 +1,26 @@
+"""A refresh family: one login's chain of refresh tokens, of which only the newest is good (S110)."""
+
+from dataclasses import dataclass, field
+
+from cofactor_server.domain.acr import Authentication
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFamily:
+    """One chain of refresh tokens."""
+
+    user_id: str
+    id: str
+    client_id: str
+    epoch: int
+    generation: int
+    secret: bytes = field(repr=False)
+    """Random; every generation's token is a MAC over it, so that a reused one is told from a forged one."""
+    mac_key_id: str
+    token_sha256: bytes = field(repr=False)
+    scope: str
+    audience: str
+    authentication: Authentication
+    created_at: int
+    expires_at: int
+    revoked: bool = False

@@ -1,0 +1,77 @@
+"""What is asked of the challenge and authenticator services, and what they answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.proofs import Kind
+
+
+class ChallengeType(StrEnum):
+    """How a challenge is met, in the words of the wire."""
+
+    OTP = "otp"
+    OOB = "oob"
+    WEBAUTHN = "webauthn"
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRequest:
+    """A challenge is wanted; empty fields mean anything."""
+
+    types: tuple[ChallengeType, ...] = ()
+    authenticator_id: str = ""
+    kinds: tuple[Kind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedChallenge:
+    """A challenge is ready to be met."""
+
+    type: ChallengeType
+    authenticator_id: str
+    kind: Kind
+    oob_code: str = field(default="", repr=False)
+    show: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentRequest:
+    """An authenticator is to be enrolled."""
+
+    kind: Kind
+    name: str = ""
+    destination: str = field(default="", repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the factor, such as `algorithm`, `digits` and `period` of an authenticator app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A pending authenticator, and what its user must see once."""
+
+    authenticator: Authenticator
+    show: Mapping[str, str] = field(repr=False)
+    oob_code: str = field(default="", repr=False)
+    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """What a token says, RFC 7662; an inactive one says nothing."""
+
+    active: bool
+    iss: str = ""
+    sub: str = ""
+    aud: tuple[str, ...] = ()
+    client_id: str = ""
+    scope: str = ""
+    jti: str = ""
+    token_type: str = ""
+    iat: int = 0
+    exp: int = 0
+    auth_time: int = 0
+    acr: str = ""
+    amr: tuple[str, ...] = ()

@@ -1,0 +1,41 @@
+"""A user, and when a second factor is asked of one."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class MfaPolicy(StrEnum):
+    """When a second factor is asked for."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    WHEN_ENROLLED = "when_enrolled"
+
+
+class Enrollment(StrEnum):
+    """How a user who is not enrolled may enroll the first authenticator (security.md 3)."""
+
+    AT_LOGIN = "at_login"
+    TICKET = "ticket"
+    VOUCHED = "vouched"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who logs in. (realm, subject) is unique; `id` is ours, opaque, and the `sub` of every token."""
+
+    id: str
+    realm: str
+    subject: str
+    label: str
+    """What an authenticator app shows: an email address or a name; may be empty."""
+    epoch: int
+    """Grows when earlier tokens must stop working (security.md 7)."""
+    blocked: bool
+    created_at: int
+    mfa_policy: MfaPolicy | None = None
+    """Overrides the client's policy; None leaves it."""
+    enrollment: Enrollment | None = None
+    """Overrides the client's way of enrolling; TICKET after a reset."""
+    password_hash: str = field(default="", repr=False)
+    """argon2id; empty for users whose password somebody else checks."""
