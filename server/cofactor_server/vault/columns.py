@@ -1,0 +1,47 @@
+"""Column values that the database must not be able to read: seeds, device keys, expectations (S23, S73)."""
+
+from typing import Final
+
+from cofactor_server.vault.encoding import framed
+from cofactor_server.vault.keyring import Keyring
+
+_PURPOSE = "column"
+
+
+class Columns:
+    """Seals column values, each to its place: moved to another row, user, column or table, none opens (security 10).
+
+    Args:
+        keyring: Holds the keys. A retired one still opens columns, so that they can be sealed again: a value is due
+            when `keyring.key_id_of(sealed) != keyring.active_id`.
+    """
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring: Final = keyring
+
+    def seal(self, table: str, column: str, user_id: str, row_id: str, plaintext: bytes) -> bytes:
+        """Return the value to be stored at a place.
+
+        Args:
+            table: The table's name.
+            column: The column's name.
+            user_id: Whose row it is; empty for rows that are no user's.
+            row_id: The row's id.
+            plaintext: Any octets.
+        """
+        return self._keyring.seal(_PURPOSE, plaintext, framed(table, column, user_id, row_id))
+
+    def open(self, table: str, column: str, user_id: str, row_id: str, sealed: bytes) -> bytes:
+        """Return the plaintext of a value read from a place.
+
+        Args:
+            table: The table's name.
+            column: The column's name.
+            user_id: Whose row it is; empty for rows that are no user's.
+            row_id: The row's id.
+            sealed: The stored value.
+
+        Raises:
+            SealBroken: The value was not sealed for this place by a key of this keyring.
+        """
+        return self._keyring.open(_PURPOSE, sealed, framed(table, column, user_id, row_id), allow_retired=True)

@@ -1,0 +1,224 @@
+"""Sealing under root keys."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cofactor_server.seams import DAY, SystemEntropy
+from cofactor_server.vault import keyring as module
+from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKey, RootKeyState, SealBroken
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.vault.worlds import CountingEntropy, SetClock, in_state, keyring, root_key
+
+RING = keyring()
+SEALED = RING.seal("p", b"secret seed", b"row")
+
+
+@given(st.text(max_size=20).filter(lambda text: text.isprintable()), st.binary(), st.binary())
+def test_what_was_sealed_opens(purpose: str, plaintext: bytes, associated: bytes) -> None:
+    assert RING.open(purpose, RING.seal(purpose, plaintext, associated), associated) == plaintext
+
+
+@given(st.integers(0, len(SEALED) * 8 - 1))
+def test_a_flipped_bit_anywhere_breaks_the_seal(bit: int) -> None:
+    altered = bytearray(SEALED)
+    altered[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(SealBroken):
+        RING.open("p", bytes(altered), b"row")
+
+
+@given(st.integers(0, len(SEALED) - 1))
+def test_a_shortened_value_does_not_open(length: int) -> None:
+    with pytest.raises(SealBroken):
+        RING.open("p", SEALED[:length], b"row")
+
+
+@given(st.binary(max_size=80))
+def test_garbage_does_not_open(garbage: bytes) -> None:
+    with pytest.raises(SealBroken):
+        RING.open("p", garbage, b"row")
+    with pytest.raises(SealBroken):
+        RING.open("p", b"\1" + garbage, b"row")
+
+
+def test_a_value_opens_for_its_purpose_and_associated_data_only() -> None:
+    for purpose, associated in [("q", b"row"), ("p", b"ro"), ("p", b"row2"), ("p", b""), ("", b"prow"), ("pr", b"ow")]:
+        with pytest.raises(SealBroken):
+            RING.open(purpose, SEALED, associated)
+
+
+def test_another_deployments_key_of_the_same_id_does_not_open() -> None:
+    with pytest.raises(SealBroken, match="not authentic"):
+        keyring(root_key("k1")).open("p", SEALED, b"row")
+
+
+@pytest.mark.requirement("S23")
+def test_a_sealed_value_shows_nothing_but_key_id_and_day() -> None:
+    sealed = keyring(root_key("k1")).seal("totp", b"secret seed", b"row")
+    assert sealed[:8] == b"\x01\x02k1" + (20_000).to_bytes(4, "big")
+    assert b"seed" not in sealed
+    assert b"totp" not in sealed
+    assert len(sealed) == 8 + 12 + len(b"secret seed") + 16
+
+
+def test_the_same_value_sealed_twice_differs() -> None:
+    assert RING.seal("p", b"x", b"") != RING.seal("p", b"x", b"")
+
+
+def test_every_nonce_is_drawn_from_the_given_entropy() -> None:
+    entropy = CountingEntropy()
+    ring = Keyring([root_key("k1")], SetClock(), entropy)
+    sealed = [ring.seal("p", b"x", b"") for _ in range(3)]
+    assert [value[8:20] for value in sealed] == entropy.drawn
+
+
+def test_a_value_opens_on_later_days_and_is_sealed_under_a_key_of_its_day() -> None:
+    clock = SetClock()
+    key = root_key("k1")
+    ring = keyring(key, clock=clock)
+    sealed = ring.seal("p", b"x", b"")
+    clock.time += 400 * DAY
+    assert ring.open("p", sealed, b"") == b"x"
+    later = ring.seal("p", b"x", b"")
+    assert later[4:8] != sealed[4:8]
+    with pytest.raises(SealBroken):
+        ring.open("p", later[:4] + sealed[4:8] + later[8:], b"")
+
+
+def test_a_previous_key_opens_and_does_not_seal() -> None:
+    old = root_key("old")
+    sealed = keyring(old).seal("p", b"x", b"")
+    ring = keyring(in_state(old, RootKeyState.PREVIOUS), root_key("new"))
+    assert ring.open("p", sealed, b"") == b"x"
+    assert ring.key_id_of(sealed) == "old"
+    assert ring.active_id == ring.key_id_of(ring.seal("p", b"x", b"")) == "new"
+
+
+def test_a_retired_key_opens_only_where_that_is_allowed() -> None:
+    old = root_key("old")
+    sealed = keyring(old).seal("p", b"x", b"")
+    ring = keyring(in_state(old, RootKeyState.RETIRED), root_key("new"))
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(SealBroken, match="retired"):
+            ring.open("p", sealed, b"")
+        assert ring.open("p", sealed, b"", allow_retired=True) == b"x"
+
+
+def test_a_key_taken_out_opens_nothing() -> None:
+    with pytest.raises(SealBroken, match="does not have"):
+        keyring(root_key("k2")).open("p", SEALED, b"row", allow_retired=True)
+
+
+def test_the_key_id_is_read_from_unknown_keys_too_but_not_from_garbage() -> None:
+    assert keyring(root_key("other")).key_id_of(SEALED) == "k1"
+    for garbage in (b"", b"\2", b"\1\xff", b"\1\2k1", b"\1\2\xff\xff" + bytes(40)):
+        with pytest.raises(SealBroken):
+            RING.key_id_of(garbage)
+
+
+def test_invented_days_do_not_push_out_the_subkeys_in_use() -> None:
+    ring = keyring()
+    sealed = ring.seal("p", b"x", b"")
+    for day in range(module.CACHED_SUBKEYS * 2):
+        with pytest.raises(SealBroken):
+            ring.open("p", sealed[:4] + day.to_bytes(4, "big") + sealed[8:], b"")
+    assert len(ring._subkeys) == 1
+
+
+def test_the_cache_of_subkeys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED_SUBKEYS", 3)
+    clock = SetClock()
+    ring = keyring(clock=clock)
+    sealed = []
+    for _ in range(10):
+        sealed.append(ring.seal("p", b"x", b""))
+        clock.time += DAY
+    assert all(ring.open("p", value, b"") == b"x" for value in sealed)
+    assert len(ring._subkeys) == 3
+
+
+def test_threads_share_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED_SUBKEYS", 2)
+    ring = keyring()
+
+    def there_and_back(number: int) -> bool:
+        purpose = f"p{number % 5}"
+        return ring.open(purpose, ring.seal(purpose, b"x", b""), b"") == b"x"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(there_and_back, range(2_000)))
+
+
+def test_a_mac_is_the_same_under_the_key_whose_id_came_with_it() -> None:
+    old = root_key("old")
+    key_id, mac = keyring(old).mac("code", b"123456")
+    ring = keyring(in_state(old, RootKeyState.PREVIOUS), root_key("new"))
+    assert ring.mac("code", b"123456", key_id) == ("old", mac)
+    assert ring.mac("code", b"123456") != (key_id, mac)
+    assert ring.mac("code", b"123456")[0] == "new"
+
+
+def test_a_mac_does_not_change_overnight_and_differs_by_purpose_and_message() -> None:
+    clock = SetClock()
+    ring = keyring(clock=clock)
+    mac = ring.mac("code", b"123456")
+    clock.time += DAY
+    assert ring.mac("code", b"123456") == mac
+    assert len(mac[1]) == 32
+    assert len({mac[1], ring.mac("cod", b"e123456")[1], ring.mac("code", b"123457")[1]}) == 3
+
+
+def test_no_mac_is_made_under_an_unknown_or_retired_key() -> None:
+    ring = keyring(root_key("old", RootKeyState.RETIRED), root_key("new"))
+    for key_id in ("old", "unknown", ""):
+        with pytest.raises(SealBroken):
+            ring.mac("code", b"123456", key_id)
+
+
+def test_the_canary_tells_the_right_keyring_from_a_wrong_one() -> None:
+    old = root_key("old")
+    canary = keyring(old).make_canary()
+    keyring(old).check_canary(canary)
+    keyring(in_state(old, RootKeyState.RETIRED), root_key("new")).check_canary(canary)
+    for ring, sealed in [(keyring(root_key("new")), canary), (keyring(root_key("old")), canary), (keyring(old), b"")]:
+        with pytest.raises(KeyringInvalid, match="does not fit the database"):
+            ring.check_canary(sealed)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [root_key("a", RootKeyState.PREVIOUS)],
+        [root_key("a"), root_key("b")],
+        [root_key("a"), root_key("a", RootKeyState.RETIRED)],
+        [RootKey("a", b"x" * 32, RootKeyState.ACTIVE), RootKey("b", b"x" * 32, RootKeyState.RETIRED)],
+        [RootKey("a", b"x" * 31, RootKeyState.ACTIVE)],
+        [root_key("")],
+        [root_key("a" * 33)],
+        [root_key("a\n")],
+        [root_key("ä")],
+    ],
+)
+def test_keys_that_make_no_keyring_are_refused(keys: list[RootKey]) -> None:
+    with pytest.raises(KeyringInvalid):
+        Keyring(keys, SetClock())
+
+
+def test_no_secret_is_printed() -> None:
+    key = RootKey("k1", b"AVERYVERYSECRETKEYOF32OCTETSXXXX", RootKeyState.ACTIVE)
+    ring = keyring(key)
+    ring.seal("p", b"x", b"")
+    ring.mac("p", b"x")
+    shown = [repr(key), str(key), repr(ring), f"{ring._subkeys._entries}"]
+    assert not any("SECRET" in text for text in shown)
+
+
+def test_a_generated_key_is_active_alone_and_random() -> None:
+    one, other = Keyring.generate(SystemEntropy()), Keyring.generate(SystemEntropy())
+    assert len(one) == 1
+    assert one[0].state is RootKeyState.ACTIVE
+    assert one[0].secret != other[0].secret
+    assert one[0].id != other[0].id
+    Keyring(one, SetClock())
