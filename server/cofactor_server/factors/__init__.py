@@ -1,0 +1,1 @@
+"""One file per way to prove possession: factors compute, the core stores and sends (design part 5)."""

@@ -1,0 +1,248 @@
+"""Codes computed by an app from a shared secret and the time, RFC 6238."""
+
+# ruff: noqa: ARG002 - a factor takes what the interface gives
+
+import base64
+import hashlib
+import hmac
+import string
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import quote
+
+import msgspec
+import pyotp
+
+from cofactor_server.domain.proofs import (
+    Account,
+    Approved,
+    Code,
+    Context,
+    Enrollment,
+    Facts,
+    Mismatch,
+    Possession,
+    Prompt,
+    Proof,
+    Verdict,
+)
+from cofactor_server.errors import InvalidRequest
+from cofactor_server.seams import SECOND, Entropy
+
+Algorithm: TypeAlias = Literal["SHA1", "SHA256", "SHA512"]
+Digits: TypeAlias = Literal[6, 7, 8]
+
+SECRET_OCTETS: Mapping[str, int] = {"SHA1": 20, "SHA256": 32, "SHA512": 64}
+"""A secret is as long as the hash's output (RFC 6238 section 3, R6 and appendix B)."""
+
+SHORTEST_PERIOD = 15
+LONGEST_PERIOD = 120
+"""Seconds. A nonce changes at least every two minutes (SP 800-63B-4 section 3.1.4.1)."""
+
+RECOMMENDED_OCTETS = 16
+"""RFC 4226 section 4, R6: a secret has at least 128 bits."""
+SHORTEST_OCTETS = 10
+"""80 bits: what old provisioning tools wrote; taken only where the operator says so."""
+
+HINT_STEPS = 10
+"""How far from the server's step a code is looked for, only to tell its user to check the clock (S75)."""
+
+CHECK_CLOCK = "check_clock"
+
+FACTS = Facts(amr=("otp",), possession=Possession.SOFTWARE, replay_resistant=True, exportable=True)
+
+_HASHES: Mapping[str, Callable[..., Any]] = {
+    "SHA1": hashlib.sha1,
+    "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+}
+_WITHOUT_WHITESPACE = str.maketrans("", "", string.whitespace)
+_LONGEST_INPUT = 64
+
+
+class TotpCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An authenticator app's shared secret, and where it stands."""
+
+    secret: Annotated[bytes, msgspec.Meta(min_length=SHORTEST_OCTETS)]
+    algorithm: Algorithm = "SHA1"
+    digits: Digits = 6
+    period: Annotated[int, msgspec.Meta(ge=SHORTEST_PERIOD, le=LONGEST_PERIOD)] = 30
+    last_step: int = -1
+    """The newest step whose code was accepted; no code of it or of an earlier step is accepted again."""
+    drift: int = 0
+    """Steps by which the app's last accepted code was ahead of the server."""
+
+    def __repr__(self) -> str:
+        return f"TotpCredential(algorithm={self.algorithm!r}, digits={self.digits}, period={self.period})"
+
+
+class Totp:
+    """RFC 6238 with a window of `skew_steps` either way, centered on the measured drift.
+
+    Accepted are the steps `now + drift ± skew_steps`, where drift counts at most `± skew_steps`. Hence the server's
+    own step is always among them (an app whose clock is right, or was put right, is never locked out by what was
+    measured before), nothing further than twice `skew_steps` from the server's time is accepted, and `skew_steps=0`,
+    the strict profile, is the current step alone. A code typed late can't be told from a slow clock, so a wider bound
+    would let a slow typist walk the window away from his own app.
+
+    For the chance of a guess (S59): codes of `2 * skew_steps + 1` steps are accepted at once, and the hint tells a
+    guesser about up to `HINT_STEPS` steps that are still to come.
+
+    Args:
+        entropy: Draws the secrets.
+        skew_steps: Steps either way; RFC 6238 section 5.2 recommends at most one back.
+    """
+
+    kind: Final = "totp"
+    credential_type: Final = TotpCredential
+    expected_type: Final = NoneType
+    prompts: Final = False
+    listed_type: Final = "otp"
+    authenticator_type: Final = "otp"
+
+    def __init__(self, entropy: Entropy, *, skew_steps: int = 1) -> None:
+        if not 0 <= skew_steps < HINT_STEPS // 2:
+            raise ValueError(f"skew_steps must be between 0 and {HINT_STEPS // 2 - 1}")
+        self._entropy = entropy
+        self._skew = skew_steps
+
+    def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[TotpCredential]:
+        """Draw a secret of the hash's length and show it as base32 and as an otpauth URI.
+
+        Options: `algorithm` SHA1 (default), SHA256, SHA512; `digits` 6 (default), 8; `period` 15 to 120 seconds
+        (default 30). Many apps ignore all three and assume the defaults.
+        """
+        for name in options.keys() - {"algorithm", "digits", "period"}:
+            raise _refused(name, "unknown to this kind of authenticator")
+        if options.get("digits", "6") not in ("6", "8"):
+            raise _refused("digits", "must be 6 or 8")
+        algorithm = options.get("algorithm", "SHA1")
+        credential = totp_credential(
+            self._entropy.octets(SECRET_OCTETS.get(algorithm, 0)),
+            algorithm=algorithm,
+            digits=int(options.get("digits", "6")),
+            period=_whole(options.get("period", "30")),
+        )
+        secret = base64.b32encode(credential.secret).decode().rstrip("=")
+        return Enrollment(credential, {"secret": secret, "barcode_uri": _uri(account, credential, secret)})
+
+    def challenge(self, credential: TotpCredential, context: Context) -> Prompt[None]:
+        """Expect nothing: the app shows its code unasked."""
+        return Prompt(expected=None)
+
+    def verify(
+        self, credential: TotpCredential, expected: None, proof: Proof, context: Context
+    ) -> Verdict[TotpCredential]:
+        """Accept a code of an unused step inside the window; ASCII white space in it is ignored.
+
+        `Mismatch.replay` marks the right code of a step that is used up, `Mismatch.hint` one that would be right if a
+        clock were not off; both are failures (S20, S75).
+        """
+        if not isinstance(proof, Code) or not (typed := _digits(proof.value, credential.digits)):
+            return Mismatch()
+        step = context.now // (credential.period * SECOND)
+        center = step + _within(self._skew, credential.drift)
+        window = range(center - self._skew, center + self._skew + 1)
+        codes = _Codes(credential)
+        if (match := codes.newest(typed, window)) is None:
+            nearby = range(step - HINT_STEPS, step + HINT_STEPS + 1)
+            match = codes.newest(typed, (other for other in nearby if other not in window))
+            if match is None:
+                return Mismatch()
+            if match > credential.last_step:
+                return Mismatch(hint=CHECK_CLOCK)
+        if match <= credential.last_step:
+            return Mismatch(replay=True)
+        moved = msgspec.structs.replace(credential, last_step=match, drift=match - step)
+        return Approved(moved, FACTS)
+
+
+def totp_credential(
+    secret: bytes,
+    *,
+    algorithm: str = "SHA1",
+    digits: int = 6,
+    period: int = 30,
+    allow_short: bool = False,
+) -> TotpCredential:
+    """Return the credential of a secret made here or elsewhere, for imports too.
+
+    Args:
+        secret: The shared secret, decoded.
+        algorithm: SHA1, SHA256 or SHA512.
+        digits: 6, 7 or 8.
+        period: Seconds, 15 to 120.
+        allow_short: Take secrets of 80 to 127 bits, which RFC 4226 (R6) forbids and old tools made.
+
+    Raises:
+        InvalidRequest: A value is out of range; `violations` names it.
+    """
+    match algorithm:
+        case "SHA1" | "SHA256" | "SHA512":
+            hash_name: Algorithm = algorithm
+        case _:
+            raise _refused("algorithm", f"must be one of {', '.join(get_args(Algorithm))}")
+    match digits:
+        case 6 | 7 | 8:
+            length: Digits = digits
+        case _:
+            raise _refused("digits", "must be 6, 7 or 8")
+    if not SHORTEST_PERIOD <= period <= LONGEST_PERIOD:
+        raise _refused("period", f"must be between {SHORTEST_PERIOD} and {LONGEST_PERIOD} seconds")
+    least = SHORTEST_OCTETS if allow_short else RECOMMENDED_OCTETS
+    if len(secret) < least:
+        raise _refused("secret", f"must have at least {8 * least} bits")
+    return TotpCredential(secret, hash_name, length, period)
+
+
+class _Codes(pyotp.OTP):
+    """pyotp's generator over a secret that is octets already.
+
+    It decodes base32 for each code and refuses secrets under 112 bits; which lengths to take is decided at enrollment.
+    """
+
+    def __init__(self, credential: TotpCredential) -> None:
+        self._octets = credential.secret
+        super().__init__("", digits=credential.digits, digest=_HASHES[credential.algorithm])
+
+    def byte_secret(self) -> bytes:
+        return self._octets
+
+    def newest(self, typed: str, steps: Iterable[int]) -> int | None:
+        """Return the last of `steps` (ascending) whose code was typed; its time does not depend on which, if any."""
+        found = None
+        for step in steps:
+            if step >= 0 and hmac.compare_digest(self.generate_otp(step), typed):
+                found = step
+        return found
+
+
+def _digits(value: str, length: int) -> str:
+    """Return what was typed without white space, or nothing if that is not `length` ASCII digits."""
+    if len(value) > _LONGEST_INPUT:
+        return ""
+    typed = value.translate(_WITHOUT_WHITESPACE)
+    return typed if len(typed) == length and typed.isascii() and typed.isdigit() else ""
+
+
+def _within(bound: int, steps: int) -> int:
+    return max(-bound, min(bound, steps))
+
+
+def _whole(text: str) -> int:
+    # Not int(): it takes signs, underscores, white space, other scripts' digits and strings of any length.
+    return int(text) if len(text) <= 3 and text.isascii() and text.isdigit() else -1
+
+
+def _uri(account: Account, credential: TotpCredential, secret: str) -> str:
+    # By hand: pyotp leaves out algorithm, digits and period where they are the defaults, the contract (5) states them.
+    issuer = quote(account.issuer_label, safe="")
+    return (
+        f"otpauth://totp/{issuer}:{quote(account.label, safe='')}?secret={secret}&issuer={issuer}"
+        f"&algorithm={credential.algorithm}&digits={credential.digits}&period={credential.period}"
+    )
+
+
+def _refused(option: str, why: str) -> InvalidRequest:
+    return InvalidRequest(violations=((option, why),))

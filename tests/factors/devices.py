@@ -1,0 +1,92 @@
+"""What users hold: one stand-in per kind of factor, which answers as the real thing would.
+
+Nothing here uses the server's code, nor the libraries that it uses: a mistake shared by both sides proves nothing.
+"""
+
+import base64
+import hashlib
+import hmac
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+from cofactor_server.domain.proofs import Code, Enrollment, Prompt, Proof
+
+SECOND = 1_000_000
+"""A second of `Context.now`."""
+
+
+class Device(Protocol):
+    """Holds what one enrollment showed to its user."""
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        """Return the right proof at this moment, in microseconds since the epoch."""
+        ...
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        """Return a proof of the right shape that nobody's secret made."""
+        ...
+
+    def learn(self, show: str) -> None:
+        """Take note of what an approval showed."""
+        ...
+
+
+def hotp(secret: bytes, counter: int, digits: int = 6, algorithm: str = "SHA1") -> str:
+    """RFC 4226 section 5.3, spelled out."""
+    mac = hmac.digest(secret, struct.pack(">Q", counter), getattr(hashlib, algorithm.lower()))
+    offset = mac[-1] & 0x0F
+    (binary,) = struct.unpack(">I", mac[offset : offset + 4])
+    return f"{(binary & 0x7FFFFFFF) % 10**digits:0{digits}d}"
+
+
+class AuthenticatorApp:
+    """Scans the barcode and computes codes; `ahead` is how far its clock is off, in seconds."""
+
+    def __init__(self, barcode_uri: str, ahead: int = 0) -> None:
+        scanned = {name: values[0] for name, values in parse_qs(urlsplit(barcode_uri).query).items()}
+        self.secret = base64.b32decode(scanned["secret"] + "=" * (-len(scanned["secret"]) % 8))
+        self.algorithm = scanned["algorithm"]
+        self.digits = int(scanned["digits"])
+        self.period = int(scanned["period"])
+        self.ahead = ahead
+
+    def code(self, now: int, steps: int = 0) -> str:
+        """Return the code shown at `now`, or `steps` codes later."""
+        step = (now // SECOND + self.ahead) // self.period + steps
+        return hotp(self.secret, step, self.digits, self.algorithm)
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        return Code(self.code(now))
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        right = {self.code(now, steps) for steps in range(-20, 21)}
+        return Code(next(code for code in (f"{guess:0{self.digits}d}" for guess in range(100)) if code not in right))
+
+    def learn(self, show: str) -> None:
+        assert not show
+
+
+class Paper:
+    """A recovery code written down."""
+
+    def __init__(self, recovery_code: str) -> None:
+        self.written = recovery_code
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        return Code(self.written)
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        return Code(self.written[:-1] + ("0" if self.written[-1] != "0" else "1"))
+
+    def learn(self, show: str) -> None:
+        assert show
+        self.written = show
+
+
+DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
+    "totp": lambda enrollment: AuthenticatorApp(enrollment.show["barcode_uri"]),
+    "recovery-code": lambda enrollment: Paper(enrollment.show["recovery_code"]),
+}
+"""One row per kind; a plugin's kind needs one too before it is installed beside these tests."""

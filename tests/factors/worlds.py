@@ -1,0 +1,36 @@
+"""Accounts, moments and chance for the tests of factors."""
+
+import random
+from collections.abc import Sequence
+
+from cofactor_server.domain.proofs import Account, Context, Purpose
+
+SECOND = 1_000_000
+NOW = 1_700_000_010 * SECOND
+"""The first second of a step of 30."""
+
+ALICE = Account("usr_alice", "alice@example.com", "Acme Corp")
+MALLORY = Account("usr_mallory", "mallory@example.com", "Acme Corp")
+
+
+class SeededEntropy:
+    """Draws the same in each run, lest a test meet a coincidence of one in a million; remembers its draws."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = random.Random(seed)
+        self.drawn: list[bytes | str] = []
+
+    def octets(self, size: int) -> bytes:
+        drawn = self._random.randbytes(size)
+        self.drawn.append(drawn)
+        return drawn
+
+    def choose(self, alphabet: Sequence[str], length: int) -> str:
+        drawn = "".join(self._random.choices(alphabet, k=length))
+        self.drawn.append(drawn)
+        return drawn
+
+
+def at(now: int, purpose: Purpose = Purpose.LOGIN) -> Context:
+    """Return the context of a decision at `now`, in microseconds."""
+    return Context(application="Shop", purpose=purpose, now=now)
