@@ -1,0 +1,92 @@
+# Cofactor's commands. A fresh machine needs python3 (3.11 or later) and make; the rest is installed below this folder.
+HTTP_PORT ?= 8080
+GRPC_PORT ?= 50051
+STATE_DIR ?= .cofactor
+TEST_WORKERS ?= 2
+TEST_ARGS ?=
+export BENCH_SECONDS ?= 10
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
+# The machine's own certificates and Pythons; UV_PYTHON stays unset, so that any Python of the range will do.
+export UV_SYSTEM_CERTS := true
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+# --inexact: what a developer added by hand stays; the extra packages of --all-packages are the workspace's members.
+SYNC := $(UV) sync --quiet --inexact --locked --all-packages
+PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml uv.lock
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv run test check format proto bench matrix clean lock
+
+help:  ## list the commands
+	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+# --- set-up -------------------------------------------------------------------------------------------------------
+.venv: .venv/.dev  ## install everything the other commands need
+
+.tools/uv/bin/uv:
+	python3 -m venv .tools/uv
+	.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# Order-only: a newer uv is no reason to install again.
+.venv/.run: $(PROJECTS) | $(UV)
+	$(SYNC) --no-dev
+	@touch $@
+
+.venv/.dev: $(PROJECTS) | $(UV)
+	$(SYNC)
+	@touch $@ .venv/.run
+
+# The generators have an environment of their own: their runtimes are older than the server's.
+.tools/proto/.made: tools/proto.txt | $(UV)
+	$(UV) venv --quiet --clear .tools/proto
+	$(UV) pip install --quiet --python .tools/proto -r tools/proto.txt
+	@touch $@
+
+# --- what people do -----------------------------------------------------------------------------------------------
+run: .venv/.run  ## start a demo: HTTP_PORT=8080 GRPC_PORT=50051 STATE_DIR=.cofactor
+	@exec $(BIN)/cofactor demo --http-port $(HTTP_PORT) --grpc-port $(GRPC_PORT) --state-dir $(STATE_DIR)
+
+test: .venv/.dev  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
+	$(PYTEST) $(TEST_ARGS)
+
+matrix: .venv/.dev  ## run the tests and print requirement, tests, result
+	$(PYTEST) -p tests.matrix $(TEST_ARGS)
+
+bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
+	$(BIN)/python -m tests.bench
+
+# --keep-going would hide which check failed first; this order has the cheap ones first.
+check: .venv/.dev .tools/proto/.made  ## judge the code without running it
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	tools/breaking.sh
+	tools/proto.sh --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	cd server && ../$(BIN)/deptry cofactor_server
+	cd clients/python && ../../$(BIN)/deptry cofactor
+
+format: .venv/.dev  ## format Python and protos, repair what can be
+	$(BIN)/ruff check --fix-only --exit-zero --quiet
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+
+proto: .tools/proto/.made  ## generate the Python code of protos/
+	tools/proto.sh
+
+# Without this machine's settings: the lock records the public index, also where a mirror is set.
+# The generators' pins stand in tools/proto.txt and are moved by hand.
+lock: | $(UV)  ## move the pins of uv.lock to the newest versions allowed
+	env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
+		$(UV) --no-config lock --upgrade
+
+clean:  ## remove what the commands made, but not .cofactor
+	rm -rf .venv .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

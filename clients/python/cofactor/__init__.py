@@ -1,0 +1,1 @@
+"""Client of Cofactor, a self-hosted multi-factor authentication service; the stubs are in `cofactor.v1`."""

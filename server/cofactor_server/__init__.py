@@ -1,0 +1,1 @@
+"""Cofactor: a self-hosted multi-factor authentication service."""

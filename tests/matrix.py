@@ -1,0 +1,50 @@
+"""A pytest plugin that prints which test keeps which of the 204 promises: `make matrix`."""
+
+import re
+from collections import defaultdict
+
+import pytest
+
+REQUIREMENTS = tuple(f"S{number}" for number in range(1, 205))
+KEY = "requirement"
+
+# What Cofactor does not build: requirement -> the reason. Never drop one silently.
+NOT_APPLICABLE: dict[str, str] = {}
+
+_results: dict[str, dict[str, str]] = defaultdict(dict)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note each test's requirements where its reports carry them, from xdist's workers too."""
+    for item in items:
+        for marker in item.iter_markers(KEY):
+            for requirement in marker.args:
+                if requirement not in REQUIREMENTS:
+                    raise pytest.UsageError(f"{item.nodeid}: no requirement {requirement!r}")
+                item.user_properties.append((KEY, requirement))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep one result per test, whatever its parameters and phases: failed, else passed, else skipped."""
+    if report.when != "call" and report.outcome == "passed":
+        return
+    test = re.sub(r"\[.*\]$", "", report.nodeid, flags=re.DOTALL)
+    for key, requirement in report.user_properties:
+        if key == KEY:
+            tests = _results[str(requirement)]
+            tests[test] = min(report.outcome, tests.get(test, report.outcome))  # failed < passed < skipped
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table, then what is missing."""
+    write = terminalreporter.write_line
+    terminalreporter.section("requirements")
+    for requirement in REQUIREMENTS:
+        for test, result in sorted(_results.get(requirement, {}).items()):
+            write(f"{requirement:5} {result:8} {test}")
+    for requirement, reason in NOT_APPLICABLE.items():
+        write(f"{requirement:5} not applicable: {reason}")
+    missing = [r for r in REQUIREMENTS if r not in _results and r not in NOT_APPLICABLE]
+    write(f"{len(_results)} covered, {len(NOT_APPLICABLE)} not applicable, {len(missing)} not covered")
+    write("not covered: " + " ".join(missing))
