@@ -1,0 +1,251 @@
+"""The composition root: builds each object once, and the only file that knows the others."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.errors import Unavailable
+from cofactor_server.factors import registry
+from cofactor_server.factors.registry import Registered
+from cofactor_server.rest.app import create_app
+from cofactor_server.rpc.callers import Admission
+from cofactor_server.rpc.interceptors import Interceptor
+from cofactor_server.rpc.local import LocalChannel
+from cofactor_server.rpc.metrics import Metrics
+from cofactor_server.rpc.server import Services, register
+from cofactor_server.rpc.source import Sources
+from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
+from cofactor_server.services.authenticators import Authenticators, Enrolling
+from cofactor_server.services.callers import Callers
+from cofactor_server.services.challenges import Challenges, NoSender, Sender
+from cofactor_server.services.claims import AccessTokens
+from cofactor_server.services.credentials import Credentials
+from cofactor_server.services.deciding import Decider
+from cofactor_server.services.guessing import Guessing
+from cofactor_server.services.inspecting import TokenStates
+from cofactor_server.services.logins import Logins
+from cofactor_server.services.minting import Mint
+from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.operators import Operators
+from cofactor_server.services.policy import Policy
+from cofactor_server.services.records import Records
+from cofactor_server.services.redeeming import Redeemer
+from cofactor_server.services.refreshing import RefreshTokens
+from cofactor_server.services.repeating import Repeats
+from cofactor_server.services.tokens import Tokens
+from cofactor_server.services.upkeep import Upkeep
+from cofactor_server.store import deployments, schema
+from cofactor_server.store.database import Contention, Database, open_database
+from cofactor_server.store.group_commit import GroupCommit, Limits
+from cofactor_server.vault.columns import Columns
+from cofactor_server.vault.keyring import Keyring
+from cofactor_server.vault.passwords import PasswordCost, Passwords
+from cofactor_server.vault.signing import Signer
+from cofactor_server.vault.signing_keys import Algorithm, generate_signing_key
+from cofactor_server.vault.tokens import TokenSealer
+
+log = structlog.get_logger("cofactor")
+
+
+class Unfit(Exception):
+    """The database does not belong to this deployment: its text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that differs between deployments, the demo and the tests."""
+
+    database_url: str = field(repr=False)
+    keyring: Keyring = field(repr=False)
+    deployment: Deployment
+    demo: bool = False
+    """Whether this is the demo, whose databases no server opens, and the other way round (security.md 12)."""
+    clock: Clock = field(default_factory=SystemClock)
+    entropy: Entropy = field(default_factory=SystemEntropy)
+    factors: Sequence[Registered] = ()
+    """Beside the shipped and the plugged ones."""
+    sender: Sender = field(default_factory=NoSender)
+    password_cost: PasswordCost | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
+    limits: Limits = field(default_factory=Limits)
+    access_log: bool = True
+
+
+class Application:
+    """One process's objects, wired. Made by `opened`."""
+
+    def __init__(self, configuration: Configuration, database: Database, signer: Signer) -> None:
+        c = configuration
+        deployment, clock, entropy = c.deployment, c.clock, c.entropy
+        self.configuration = c
+        self.database = database
+        self._signer = signer
+        self._passwords = Passwords(workers=os.cpu_count() or 1, cost=c.password_cost, entropy=entropy)
+        self._group_commit = GroupCommit(database, entropy, c.limits)
+
+        columns = Columns(c.keyring)
+        sealer = TokenSealer(c.keyring, deployment.issuer)
+        factors = registry.Registry(
+            (*registry.shipped(entropy, strict=deployment.strict), *registry.plugged(entropy), *c.factors)
+        )
+        records = Records(database)
+        decider = Decider(self._group_commit)
+        access_tokens = AccessTokens(deployment, signer, clock)
+        logins = Logins(sealer, access_tokens, clock)
+        oob_codes = OobCodes(sealer)
+        credentials = Credentials(deployment, factors, columns)
+        refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy)
+        redeemer = Redeemer(Guessing(credentials), refresh_tokens, Repeats(columns), clock)
+
+        self.operators = Operators(records, self._passwords, clock, entropy)
+        self.upkeep = Upkeep(database, records, columns, signer, clock)
+        self.services = Services(
+            tokens=Tokens(
+                deployment=deployment,
+                policy=Policy(deployment, credentials),
+                records=records,
+                decider=decider,
+                logins=logins,
+                oob_codes=oob_codes,
+                redeemer=redeemer,
+                states=TokenStates(deployment, access_tokens, refresh_tokens, records, decider, clock),
+                mint=Mint(deployment, signer),
+                signer=signer,
+                passwords=self._passwords,
+                clock=clock,
+                entropy=entropy,
+            ),
+            challenges=Challenges(
+                credentials=credentials,
+                decider=decider,
+                oob_codes=oob_codes,
+                sender=c.sender,
+                clock=clock,
+                entropy=entropy,
+            ),
+            authenticators=Authenticators(
+                enrolling=Enrolling(deployment, credentials, clock, entropy),
+                records=records,
+                decider=decider,
+                oob_codes=oob_codes,
+                sender=c.sender,
+            ),
+        )
+        self.metrics = CollectorRegistry()
+        self._metrics = Metrics(self.metrics)
+        self._admission = Admission(Callers(records, logins, access_tokens, clock), Sources(c.trusted_proxies))
+
+    def interceptor(self) -> Interceptor:
+        """Return an interceptor for one more server."""
+        return Interceptor(self._admission, self._metrics, access_log=self.configuration.access_log)
+
+    def local_channel(self) -> LocalChannel:
+        """Return a channel to the services within this process."""
+        channel = LocalChannel([self.interceptor()])
+        register(channel, self.services)
+        return channel
+
+    def http(self) -> FastAPI:
+        """Return the REST edge, over a channel within this process."""
+        c = self.configuration
+        return create_app(
+            self.local_channel(),
+            issuer=c.deployment.issuer,
+            trusted_proxies=c.trusted_proxies,
+            allowed_hosts=c.allowed_hosts,
+        )
+
+    async def close(self) -> None:
+        """Decide what was accepted, then close everything."""
+        await self._group_commit.close()
+        await self.database.close()
+        self._signer.close()
+        self._passwords.close()
+
+
+@asynccontextmanager
+async def opened(configuration: Configuration, *, migrate: bool = True) -> AsyncIterator[Application]:
+    """Open the database, check that it is this deployment's, and yield the application.
+
+    Args:
+        configuration: What to build.
+        migrate: Whether to bring the schema up to date; otherwise an old schema is refused.
+
+    Raises:
+        Unfit: The database is another deployment's, a demo's, or of another schema.
+        KeyringInvalid: The keyring does not open what is stored.
+        Unavailable: The database is away.
+    """
+    database = open_database(configuration.database_url)
+    try:
+        records = Records(database)
+        if migrate:
+            await _migrated(database)
+        elif not await records.read(schema.is_current):
+            raise Unfit("the schema is not current: run `cofactor migrate`")
+        await _belongs(configuration, records)
+        signer = await _signer(configuration, records)
+        application = Application(configuration, database, signer)
+    except BaseException:
+        await database.close()
+        raise
+    try:
+        yield application
+    finally:
+        await application.close()
+
+
+async def _migrated(database: Database) -> None:
+    # Of replicas that start at once, those that come second find their tables made, and look again.
+    attempts = AsyncRetrying(
+        retry=retry_if_exception_type(Exception),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    try:
+        revisions: tuple[str, str] = await attempts(_migrate, database)
+    except Contention:
+        raise Unavailable from None
+    before, after = revisions
+    if before != after:
+        log.info("schema migrated", before=before or "nothing", after=after)
+
+
+async def _migrate(database: Database) -> tuple[str, str]:
+    return await database.transact(schema.migrate)
+
+
+async def _belongs(configuration: Configuration, records: Records) -> None:
+    issuer = configuration.deployment.issuer.encode()
+    kind = b"demo" if configuration.demo else b"server"
+    if await records.change(deployments.state, deployments.DEMO, kind) != kind:
+        raise Unfit("a demo's database is for the demo alone, and a server's for servers")
+    if await records.change(deployments.state, deployments.ISSUER, issuer) != issuer:
+        raise Unfit("the database belongs to another issuer")
+    canary = await records.change(deployments.state, deployments.CANARY, configuration.keyring.make_canary())
+    configuration.keyring.check_canary(canary)
+
+
+async def _signer(configuration: Configuration, records: Records) -> Signer:
+    clock, columns = configuration.clock, Columns(configuration.keyring)
+    keys = await records.read(deployments.signing_keys, columns)
+    if {key.algorithm for key in keys} != set(Algorithm):
+        made = [
+            await asyncio.to_thread(
+                generate_signing_key, algorithm, clock, configuration.entropy, active_from=clock.now()
+            )
+            for algorithm in Algorithm
+        ]
+        await records.change(deployments.add_first_signing_keys, columns, made)
+        keys = await records.read(deployments.signing_keys, columns)
+    return Signer(keys, clock)

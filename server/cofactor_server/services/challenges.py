@@ -1,0 +1,222 @@
+"""Challenges: picks an authenticator, and prepares it to be answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.challenges import CHALLENGE_LIFE, Challenge, ChallengeState
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE, WEBAUTHN
+from cofactor_server.domain.logins import Login
+from cofactor_server.domain.proofs import Context, Message, Prompt, Purpose
+from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
+from cofactor_server.errors import (
+    AssociationRequired,
+    AuthenticatorNotFound,
+    ChallengeTypeUnsupported,
+    CofactorError,
+    InvalidClient,
+    MfaTokenMalformed,
+    Unimplemented,
+)
+from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.services.credentials import Credentials
+from cofactor_server.services.deciding import Decider
+from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.standing import login_refusal
+from cofactor_server.store.work import Needs, Work
+
+NOTHING_SUPPORTED = "Currently there is no supported challenge available."
+
+
+class Sender(Protocol):
+    """Sends messages after commit, at most once."""
+
+    async def send(self, message: Message) -> None:
+        """Send one message; whoever asked for it may ask again."""
+        ...
+
+
+class NoSender:
+    """For deployments with no channel to send over; kinds that need one are not switched on there."""
+
+    async def send(self, message: Message) -> None:  # noqa: ARG002 - it takes what a sender takes
+        """Refuse."""
+        raise Unimplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A challenge that is stored and may be shown and sent."""
+
+    authenticator: Authenticator
+    challenge: Challenge | None = None
+    prompt: Prompt[bytes] | None = None
+
+
+def prepare(
+    work: Work,
+    credentials: Credentials,
+    entropy: Entropy,
+    authenticator: Authenticator,
+    context: Context,
+    login: tuple[str, str, int],
+) -> Prepared:
+    """Store a challenge for an authenticator; the pending one of the same login gives way.
+
+    Args:
+        work: The deciding transaction.
+        credentials: Opens the authenticator's.
+        entropy: Names the challenge.
+        authenticator: What is to be proven.
+        context: The circumstances; its `now` begins the challenge's life.
+        login: Id of the login, its client and its epoch.
+    """
+    factor = credentials.factor(authenticator.kind)
+    if factor is None or not factor.prompts:
+        return Prepared(authenticator)
+    login_id, client_id, epoch = login
+    for earlier in work.pending_challenges(authenticator.user_id, login_id):
+        if earlier.authenticator_id == authenticator.id:
+            work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
+    prompt = factor.challenge(credentials.open(authenticator), context)
+    challenge_id = new_id(entropy, "")
+    challenge = Challenge(
+        user_id=authenticator.user_id,
+        id=challenge_id,
+        client_id=client_id,
+        login_id=login_id,
+        purpose=context.purpose,
+        authenticator_id=authenticator.id,
+        state=ChallengeState.PENDING,
+        epoch=epoch,
+        created_at=context.now,
+        expires_at=context.now + CHALLENGE_LIFE,
+        expected=credentials.seal_expected(authenticator.user_id, challenge_id, prompt.expected),
+    )
+    work.save_challenge(challenge)
+    event = Event(
+        authenticator.user_id, EventName.CHALLENGE_CREATED, context.now, client_id, login_id, authenticator.id
+    )
+    work.record(event)
+    return Prepared(authenticator, challenge, prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateChallenge:
+    """Decides which authenticator is challenged, and stores the challenge."""
+
+    credentials: Credentials
+    clock: Clock
+    entropy: Entropy
+    login: Login
+    client: Client
+    source: str
+    request: ChallengeRequest
+
+    @property
+    def needs(self) -> Needs:
+        """The user's authenticators and unanswered challenges."""
+        return Needs(self.login.user_id, client_id=self.client.id, token_id=self.login.id, pending_challenges=True)
+
+    def decide(self, work: Work) -> Prepared | CofactorError:
+        """Pick, and prepare."""
+        now = self.clock.now()
+        login = self.login
+        if refusal := login_refusal(work, login, self.client, now):
+            return refusal
+        mine = work.authenticators(login.user_id)
+        picked = self._pick(mine)
+        if isinstance(picked, CofactorError):
+            return picked
+        context = Context(self.client.name, Purpose.LOGIN, now, self.source)
+        owner = (login.id, self.client.id, login.epoch)
+        return prepare(work, self.credentials, self.entropy, picked, context, owner)
+
+    def _pick(self, mine: Sequence[Authenticator]) -> Authenticator | CofactorError:
+        if not enrolled(mine):
+            return AssociationRequired()
+        request = self.request
+        usable = [a for a in offered_order(mine) if a.usable() and self.credentials.factor(a.kind)]
+        if request.authenticator_id:
+            usable = [a for a in usable if a.id == request.authenticator_id]
+            if not usable:
+                return AuthenticatorNotFound()
+        answering = [a for a in usable if a.kind != RECOVERY_CODE]
+        fitting = [a for a in answering if not request.types or self.type_of(a) in request.types]
+        fitting = [a for a in fitting if not request.kinds or a.kind in request.kinds]
+        return fitting[0] if fitting else ChallengeTypeUnsupported(explanation=self._explained(answering))
+
+    def type_of(self, authenticator: Authenticator) -> ChallengeType:
+        """Return how an authenticator of a kind that is switched on is challenged."""
+        return challenge_type(self.credentials, authenticator)
+
+    def _explained(self, answering: Sequence[Authenticator]) -> str:
+        wanted = [str(t) for t in self.request.types] or list(self.request.kinds) or ["recovery-code"]
+        word = "type" if len(wanted) == 1 else "types"
+        any_of = "the" if len(wanted) == 1 else "any of the"
+        supported = ", ".join(dict.fromkeys(str(self.type_of(a)) for a in answering))
+        currently = f"Supported type: {supported}." if supported else NOTHING_SUPPORTED
+        return f"The user does not support {any_of} requested challenge {word} ({', '.join(wanted)}). {currently}"
+
+
+def challenge_type(credentials: Credentials, authenticator: Authenticator) -> ChallengeType:
+    """Return how an authenticator is challenged, in the words of the wire."""
+    if authenticator.kind == WEBAUTHN:
+        return ChallengeType.WEBAUTHN
+    factor = credentials.factor(authenticator.kind)
+    return ChallengeType.OOB if factor is not None and factor.prompts else ChallengeType.OTP
+
+
+class Challenges:
+    """Creates challenges, and sends what is to be sent once they are stored."""
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials,
+        decider: Decider,
+        oob_codes: OobCodes,
+        sender: Sender,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._credentials = credentials
+        self._decider = decider
+        self._oob_codes = oob_codes
+        self._sender = sender
+        self._clock = clock
+        self._entropy = entropy
+
+    async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
+        """Challenge one of the user's authenticators.
+
+        Raises:
+            AssociationRequired: The user is not enrolled.
+            AuthenticatorNotFound: The named authenticator is not the user's, or not usable.
+            ChallengeTypeUnsupported: No usable authenticator is of a wanted type.
+            CofactorError: The login can't go on.
+        """
+        if caller.client is None:
+            raise InvalidClient
+        if caller.login is None:
+            raise MfaTokenMalformed
+        with self._decider.under_way(caller):
+            decision = CreateChallenge(
+                self._credentials, self._clock, self._entropy, caller.login, caller.client, caller.source, request
+            )
+            prepared = await self._decider.decide(caller, decision)
+        if prepared.prompt is not None and prepared.prompt.send is not None:
+            await self._sender.send(prepared.prompt.send)
+        authenticator, challenge = prepared.authenticator, prepared.challenge
+        return CreatedChallenge(
+            type=challenge_type(self._credentials, authenticator),
+            authenticator_id=authenticator.id,
+            kind=authenticator.kind,
+            oob_code=self._oob_codes.seal(challenge.id) if challenge else "",
+            show=prepared.prompt.show if prepared.prompt else {},
+            expires_at=challenge.expires_at if challenge else None,
+        )

@@ -1,0 +1,77 @@
+"""Authenticators' credentials: sealed at rest, opened only to prove something."""
+
+from dataclasses import replace
+from typing import Any
+
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.challenges import Challenge
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.proofs import Kind
+from cofactor_server.factors.registry import Registered, Registry
+from cofactor_server.store.work import Work
+from cofactor_server.vault.columns import Columns
+
+
+class Credentials:
+    """The factors that are switched on, and the credentials they keep."""
+
+    def __init__(self, deployment: Deployment, factors: Registry, columns: Columns) -> None:
+        self._factors = factors
+        self._columns = columns
+        self.kinds: tuple[Kind, ...] = tuple(kind for kind in factors if kind in deployment.kinds)
+        """Factors that are switched on, in the order of the registry."""
+
+    def factor(self, kind: Kind) -> Registered | None:
+        """Return the factor of a kind that is switched on; None for every other."""
+        return self._factors[kind] if kind in self.kinds else None
+
+    def is_known(self, kind: Kind) -> bool:
+        """Whether this process knows the kind, switched on or not."""
+        return kind in self._factors
+
+    def seal(self, user_id: str, authenticator_id: str, credential: bytes) -> bytes:
+        """Return a credential as it is stored."""
+        return self._columns.seal("authenticators", "credential", user_id, authenticator_id, credential)
+
+    def open(self, authenticator: Authenticator) -> bytes:
+        """Return the credential as its factor wrote it.
+
+        Raises:
+            SealBroken: The row was changed, moved, or sealed under a key that is gone.
+        """
+        a = authenticator
+        return self._columns.open("authenticators", "credential", a.user_id, a.id, a.credential)
+
+    def seal_expected(self, user_id: str, challenge_id: str, expected: bytes) -> bytes:
+        """Return what a challenge expects, as it is stored."""
+        return self._columns.seal("challenges", "expected", user_id, challenge_id, expected)
+
+    def open_expected(self, challenge: Challenge) -> bytes:
+        """Return what a challenge expects, as its factor wrote it.
+
+        Raises:
+            SealBroken: The row was changed, moved, or sealed under a key that is gone.
+        """
+        return self._columns.open("challenges", "expected", challenge.user_id, challenge.id, challenge.expected)
+
+    def siblings(self, factor: Registered, mine: Authenticator, all_of_user: list[Authenticator]) -> tuple[Any, ...]:
+        """Return the decoded credentials of the user's other active authenticators of the same kind."""
+        others = (a for a in all_of_user if a.kind == factor.kind and a.id != mine.id and a.state is State.ACTIVE)
+        return tuple(factor.decode(self.open(other)) for other in others)
+
+
+def linked(work: Work, authenticator: Authenticator) -> list[Authenticator]:
+    """Return an authenticator together with the one it is linked to, as they are under the lock."""
+    if not authenticator.link_id:
+        return [authenticator]
+    return [a for a in work.authenticators(authenticator.user_id) if a.link_id == authenticator.link_id]
+
+
+def remove(work: Work, authenticator: Authenticator, now: int) -> None:
+    """Remove an authenticator, leaving the record that it was bound."""
+    work.save_authenticator(authenticator.removed(now))
+
+
+def disabled(authenticator: Authenticator) -> Authenticator:
+    """Return the authenticator as it is after too many failures: not usable until enrolled anew (S2)."""
+    return replace(authenticator, state=State.DISABLED)

@@ -1,0 +1,171 @@
+"""A proof tried against authenticators, within their guess budgets (security.md 9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.acr import level_of
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.budgets import DISABLE_AFTER, WARN_AFTER
+from cofactor_server.domain.challenges import Challenge
+from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE
+from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Mismatch, Proof, Purpose
+from cofactor_server.errors import CofactorError, TooManyFailedCodes
+from cofactor_server.seams import SECOND
+from cofactor_server.services.credentials import Credentials, disabled, linked
+from cofactor_server.store.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An authenticator that a proof may be for, with what its challenge expects."""
+
+    authenticator: Authenticator
+    expected: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One proof of one caller."""
+
+    proof: Proof
+    user_id: str
+    client_id: str
+    application: str
+    login_id: str
+    source: str
+    purpose: Purpose
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The authenticator that the proof was for, as it is now (saved), and what was shown."""
+
+    authenticator: Authenticator
+    facts: Facts
+    show: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotProven:
+    """No candidate took the proof; every failure is counted."""
+
+    hint: str = ""
+    denied: bool = False
+
+
+class Guessing:
+    """Tries proofs. What it counts and moves is written by the transaction that decides."""
+
+    def __init__(self, credentials: Credentials, *, disable_after: int = DISABLE_AFTER) -> None:
+        self._credentials = credentials
+        self._disable_after = disable_after
+
+    def expected(self, challenge: Challenge) -> bytes:
+        """Return what a challenge expects, as its factor wrote it."""
+        return self._credentials.open_expected(challenge)
+
+    def attempt(
+        self, work: Work, attempt: Attempt, candidates: Sequence[Candidate]
+    ) -> Proven | NotProven | CofactorError:
+        """Try a proof against every candidate whose budget is not empty.
+
+        The budgets are looked at first, so that a refused guess does not tell whether it was right. A proof that no
+        candidate takes counts once on each that was tried, and once on its source.
+        """
+        now = attempt.now
+        known = bool(attempt.source) and work.is_known(attempt.user_id, attempt.source, now)
+        waits = [candidate.authenticator.guard.wait(known=known, now=now) for candidate in candidates]
+        tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
+        source_wait = work.source_wait(attempt.source, now)
+        if source_wait or not tried:
+            return TooManyFailedCodes(retry_after=max(source_wait, min(waits) if not tried else 0) / SECOND)
+        hint, replayed, denied = "", False, False
+        everything = work.authenticators(attempt.user_id)
+        for candidate in tried:
+            verdict = self._verify(attempt, candidate, everything)
+            match verdict:
+                case Approved(credential, facts, unique, show):
+                    return self._approved(work, attempt, candidate.authenticator, credential, facts, unique, show)
+                case Denied():
+                    denied = True
+                case Mismatch(hint=h, replay=r):
+                    hint, replayed = hint or h, replayed or r
+        for candidate in tried:
+            self._failed(work, attempt, candidate.authenticator, known=known, replayed=replayed)
+        if attempt.source:
+            work.charge_source(attempt.source, now)
+        return NotProven(hint, denied)
+
+    def _verify(
+        self, attempt: Attempt, candidate: Candidate, everything: list[Authenticator]
+    ) -> Approved[bytes] | Denied | Mismatch:
+        authenticator = candidate.authenticator
+        factor = self._credentials.factor(authenticator.kind)
+        if factor is None:
+            return Mismatch()
+        context = Context(
+            application=attempt.application,
+            purpose=attempt.purpose,
+            now=attempt.now,
+            source=attempt.source,
+            siblings=self._credentials.siblings(factor, authenticator, everything) if factor.prompts else (),
+        )
+        return factor.verify(self._credentials.open(authenticator), candidate.expected, attempt.proof, context)
+
+    def _approved(
+        self,
+        work: Work,
+        attempt: Attempt,
+        authenticator: Authenticator,
+        credential: bytes,
+        facts: Facts,
+        unique: str | None,
+        show: str,
+    ) -> Proven:
+        proven = replace(
+            authenticator,
+            credential=self._credentials.seal(authenticator.user_id, authenticator.id, credential),
+            last_used_at=attempt.now,
+            acr=level_of(facts).acr,
+            unique_ref=unique if unique is not None else authenticator.unique_ref,
+            guard=authenticator.guard.succeeded(),
+        )
+        for twin in linked(work, authenticator):
+            if twin.id != proven.id:
+                work.save_authenticator(replace(twin, guard=proven.guard))
+        work.save_authenticator(proven)
+        return Proven(proven, facts, show)
+
+    def _failed(
+        self, work: Work, attempt: Attempt, authenticator: Authenticator, *, known: bool, replayed: bool
+    ) -> None:
+        guard = authenticator.guard.failed(known=known, now=attempt.now)
+        spent = guard.failures >= self._disable_after and authenticator.kind != RECOVERY_CODE
+        for twin in linked(work, authenticator):
+            failed = replace(twin, guard=guard)
+            work.save_authenticator(disabled(failed) if spent and twin.usable() else failed)
+        name = EventName.PROOF_REPLAYED if replayed else EventName.PROOF_REFUSED
+        work.record(_event(attempt, name, authenticator))
+        if spent and authenticator.usable():
+            work.record(_event(attempt, EventName.AUTHENTICATOR_DISABLED, authenticator))
+            work.notify(_notice(attempt, NoticeName.AUTHENTICATOR_DISABLED, authenticator))
+        elif guard.failures == WARN_AFTER:
+            work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, authenticator))
+
+
+def _event(attempt: Attempt, name: EventName, authenticator: Authenticator) -> Event:
+    return Event(
+        user_id=attempt.user_id,
+        name=name,
+        time=attempt.now,
+        client_id=attempt.client_id,
+        login_id=attempt.login_id,
+        authenticator_id=authenticator.id,
+        source=attempt.source,
+    )
+
+
+def _notice(attempt: Attempt, name: NoticeName, authenticator: Authenticator) -> Notice:
+    return Notice(attempt.user_id, name, attempt.now, authenticator.id, attempt.source)

@@ -1,0 +1,64 @@
+"""Signs what was decided: access tokens (RFC 9068) and id_tokens (OpenID Connect Core section 2)."""
+
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
+from cofactor_server.domain.grants import Issue, Tokens
+from cofactor_server.seams import SECOND
+from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from cofactor_server.vault.signing import Signer
+from cofactor_server.vault.signing_keys import Algorithm
+
+
+class Mint:
+    """Makes tokens from decided facts; the same facts make the same claims again."""
+
+    def __init__(self, deployment: Deployment, signer: Signer) -> None:
+        self._deployment = deployment
+        self._signer = signer
+
+    async def tokens(self, issue: Issue, client: Client) -> Tokens:
+        """Return the tokens for a completed login."""
+        deployment = self._deployment
+        authentication = issue.authentication
+        for_mfa = issue.audience == deployment.mfa_audience
+        seconds = MFA_ACCESS_TOKEN_SECONDS if for_mfa else client.access_token_seconds
+        scopes = issue.scope.split()
+        audience = [issue.audience] if issue.audience else []
+        if "openid" in scopes or not audience:
+            audience.append(deployment.userinfo_audience)
+        issued_at = issue.issued_at // SECOND
+        about: dict[str, object] = {
+            "iss": deployment.issuer,
+            "sub": issue.user_id,
+            "iat": issued_at,
+            "auth_time": authentication.time // SECOND,
+            "acr": authentication.level.acr,
+            "amr": authentication.amr,
+        }
+        claims = {
+            **about,
+            "aud": audience,
+            "exp": issued_at + seconds,
+            "jti": issue.jti,
+            "client_id": issue.client_id,
+            "epoch": issue.epoch,
+        }
+        if issue.scope:
+            claims["scope"] = issue.scope
+        if for_mfa and authentication.recovery:
+            claims["recovery"] = True
+        # Resource servers of the REST world take the algorithms they accept from discovery's list for id_tokens.
+        algorithm = Algorithm.ES256 if for_mfa else Algorithm(client.algorithm)
+        access_token = await self._signer.sign(algorithm, ACCESS_TOKEN_TYPE, claims)
+        id_token = ""
+        if "openid" in scopes:
+            id_claims = {**about, "aud": issue.client_id, "exp": issued_at + seconds}
+            id_token = await self._signer.sign(Algorithm.RS256, ID_TOKEN_TYPE, id_claims)
+        return Tokens(
+            access_token=access_token,
+            expires_in=seconds,
+            scope=issue.scope,
+            id_token=id_token,
+            refresh_token=issue.refresh_token,
+            recovery_code=issue.recovery_code,
+        )

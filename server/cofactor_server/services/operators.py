@@ -1,0 +1,223 @@
+"""What an operator does to users and clients; the authority is read access to the keyring (security.md 5)."""
+
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, GrantType
+from cofactor_server.domain.users import Enrollment, MfaPolicy, User
+from cofactor_server.errors import InvalidRequest
+from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.services.records import Records
+from cofactor_server.store import accounts
+from cofactor_server.vault.digests import sha256
+from cofactor_server.vault.encoding import base64url
+from cofactor_server.vault.passwords import Passwords
+
+SECRET_OCTETS = 32
+
+
+class Conflict(Exception):
+    """What is to be added exists already."""
+
+
+class Missing(Exception):
+    """What is named does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """A user to be created."""
+
+    realm: str
+    subject: str
+    password: str = field(repr=False)
+    """Empty for users whose first factor somebody else checks."""
+    label: str = ""
+    mfa_policy: MfaPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """A client to be created; secrets are drawn, never chosen (security.md 10)."""
+
+    name: str
+    public: bool = False
+    grant_types: frozenset[GrantType] = frozenset()
+    """The MFA grants are enabled together: one of them stands for all."""
+    capabilities: frozenset[Capability] = frozenset()
+    audiences: tuple[str, ...] = ()
+    algorithm: str = "RS256"
+    realms: tuple[str, ...] = ()
+    vouch_methods: tuple[str, ...] = ("pwd",)
+    mfa_policy: MfaPolicy | None = None
+    enrollment: Enrollment = Enrollment.AT_LOGIN
+
+
+class Operators:
+    """Creates, lists, resets and deletes."""
+
+    def __init__(self, records: Records, passwords: Passwords, clock: Clock, entropy: Entropy) -> None:
+        self._records = records
+        self._passwords = passwords
+        self._clock = clock
+        self._entropy = entropy
+
+    async def create_user(self, new: NewUser) -> User:
+        """Create a user.
+
+        Raises:
+            Conflict: The realm knows the subject already.
+            InvalidRequest: The name is empty, or the password has more than 1,024 octets.
+        """
+        if not new.realm or not new.subject:
+            raise InvalidRequest(violations=(("subject", "must not be empty"),))
+        try:
+            password_hash = await self._passwords.hash(new.password) if new.password else ""
+        except ValueError as error:
+            raise InvalidRequest(violations=(("password", str(error)),)) from None
+        user = User(
+            id=new_id(self._entropy, "usr_"),
+            realm=new.realm,
+            subject=new.subject,
+            label=new.label,
+            epoch=1,
+            blocked=False,
+            created_at=self._clock.now(),
+            mfa_policy=new.mfa_policy,
+            password_hash=password_hash,
+        )
+        if not await self._records.change(accounts.add_user, user):
+            raise Conflict
+        return user
+
+    async def users(self, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
+        """Return the users of a realm, or all, with what they enrolled."""
+        return await self._records.read(accounts.users, realm)
+
+    async def delete_user(self, realm: str, subject: str) -> User:
+        """Delete a user and everything that is theirs; tokens they hold stop working.
+
+        Raises:
+            Missing: There is no such user.
+        """
+        user = await self._records.change(accounts.delete_user, realm, subject, self._clock.now())
+        if user is None:
+            raise Missing
+        return user
+
+    async def reset_mfa(self, realm: str, subject: str, *, enroll_at_login: bool = False) -> int:
+        """Remove every authenticator of a user, and end every token issued before.
+
+        Afterwards the user enrolls by ticket only, unless `enroll_at_login`: a thief who has the password and talked
+        the help desk into a reset gains nothing at the login (security.md 3).
+
+        Returns:
+            How many authenticators were removed.
+
+        Raises:
+            Missing: There is no such user.
+        """
+        now = self._clock.now()
+        removed = await self._records.change(accounts.reset_mfa, realm, subject, enroll_at_login, now)
+        if removed is None:
+            raise Missing
+        return removed
+
+    async def set_blocked(self, realm: str, subject: str, *, blocked: bool) -> User:
+        """Block a user, ending every token issued before, or let the user in again.
+
+        Raises:
+            Missing: There is no such user.
+        """
+
+        def changed(user: User) -> User:
+            return replace(user, blocked=blocked, epoch=user.epoch + (1 if blocked else 0))
+
+        user = await self._records.change(accounts.change_user, realm, subject, changed)
+        if user is None:
+            raise Missing
+        return user
+
+    async def set_password(self, realm: str, subject: str, password: str) -> User:
+        """Give a user a new password, ending every token issued before.
+
+        Raises:
+            Missing: There is no such user.
+            InvalidRequest: The password is empty or has more than 1,024 octets.
+        """
+        if not password:
+            raise InvalidRequest(violations=(("password", "must not be empty"),))
+        try:
+            password_hash = await self._passwords.hash(password)
+        except ValueError as error:
+            raise InvalidRequest(violations=(("password", str(error)),)) from None
+
+        def changed(user: User) -> User:
+            return replace(user, password_hash=password_hash, epoch=user.epoch + 1)
+
+        user = await self._records.change(accounts.change_user, realm, subject, changed)
+        if user is None:
+            raise Missing
+        return user
+
+    async def create_client(self, new: NewClient) -> tuple[Client, str]:
+        """Create a client.
+
+        Returns:
+            The client and its secret, which is shown here and never again; empty for a public client.
+
+        Raises:
+            InvalidRequest: What it is given contradicts itself.
+        """
+        _check(new)
+        secret = "" if new.public else base64url(self._entropy.octets(SECRET_OCTETS))
+        grant_types = new.grant_types | (MFA_GRANTS if new.grant_types & MFA_GRANTS else frozenset())
+        client = Client(
+            id=new_id(self._entropy, "cli_"),
+            name=new.name,
+            created_at=self._clock.now(),
+            secret_sha256=sha256(secret) if secret else b"",
+            grant_types=grant_types,
+            capabilities=new.capabilities,
+            audiences=new.audiences,
+            algorithm=new.algorithm,
+            realms=new.realms,
+            vouch_methods=new.vouch_methods,
+            mfa_policy=new.mfa_policy,
+            enrollment=new.enrollment,
+        )
+        await self._records.change(accounts.add_client, client)
+        return client, secret
+
+    async def clients(self) -> list[Client]:
+        """Return every client."""
+        return await self._records.read(accounts.clients)
+
+    async def delete_client(self, client_id: str) -> None:
+        """Delete a client; its next decision anywhere is refused.
+
+        Raises:
+            Missing: There is no such client.
+        """
+        if not await self._records.change(accounts.delete_client, client_id):
+            raise Missing
+
+
+def _check(new: NewClient) -> None:
+    violations = []
+    if not new.name:
+        violations.append(("name", "must not be empty"))
+    if new.algorithm not in ("RS256", "ES256"):
+        violations.append(("algorithm", "is RS256 or ES256"))
+    if new.public and new.capabilities:
+        violations.append(("capabilities", "are for confidential clients"))
+    vouches = Capability.VOUCH in new.capabilities
+    if vouches != (GrantType.VOUCHED in new.grant_types):
+        violations.append(("grant_types", "vouching takes the grant and the capability"))
+    if vouches and not new.realms:
+        violations.append(("realms", "must be listed for a client that vouches"))
+    if not FIRST_FACTOR_METHODS.issuperset(new.vouch_methods):
+        violations.append(("vouch_methods", f"are among {', '.join(sorted(FIRST_FACTOR_METHODS))}"))
+    if violations:
+        raise InvalidRequest(violations=tuple(violations))

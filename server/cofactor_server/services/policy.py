@@ -1,0 +1,73 @@
+"""What follows a first factor: tokens, a challenge, or a first enrollment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
+from cofactor_server.domain.clients import Client, GrantType
+from cofactor_server.domain.deployment import MFA_SCOPES, Deployment
+from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
+from cofactor_server.domain.grants import Target
+from cofactor_server.domain.logins import Login
+from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.errors import AudienceNotAllowed
+from cofactor_server.services.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A second factor is awaited: `kinds` to enroll, or to be challenged with."""
+
+    enroll: bool
+    kinds: tuple[Kind, ...]
+
+
+class Policy:
+    """Decides whether a first factor is enough, and what the tokens may be for."""
+
+    def __init__(self, deployment: Deployment, credentials: Credentials) -> None:
+        self._deployment = deployment
+        self._credentials = credentials
+
+    def target(self, client: Client, target: Target) -> Target:
+        """Return what the tokens will be for: a default audience, and only scopes that can be granted.
+
+        Raises:
+            AudienceNotAllowed: The audience is not one of the client's.
+        """
+        deployment = self._deployment
+        scopes = list(dict.fromkeys(target.scope.split()))
+        if deployment.is_mfa_audience(target.audience):
+            return Target(" ".join(s for s in scopes if s in (*MFA_SCOPES, "openid")), deployment.mfa_audience)
+        if target.audience and target.audience not in client.audiences:
+            raise AudienceNotAllowed
+        if GrantType.REFRESH_TOKEN not in client.grant_types:
+            scopes = [scope for scope in scopes if scope != "offline_access"]
+        audience = target.audience or (client.audiences[0] if client.audiences else "")
+        return Target(" ".join(scopes), audience)
+
+    def requirement(
+        self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]
+    ) -> Requirement | None:
+        """Return what is awaited after the first factor; None where it is enough.
+
+        A token for the MFA audience is never issued to an enrolled user without a second factor, whatever the policy
+        says (security.md 8); to a user who is not enrolled it is issued for enrolling.
+        """
+        is_enrolled = enrolled(authenticators)
+        policy = user.mfa_policy or client.mfa_policy or self._deployment.mfa_policy
+        if login.audience == self._deployment.mfa_audience:
+            policy = MfaPolicy.WHEN_ENROLLED
+        if policy is MfaPolicy.NEVER or (policy is MfaPolicy.WHEN_ENROLLED and not is_enrolled):
+            return None
+        return self.awaited(user, client, login, authenticators)
+
+    def awaited(self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]) -> Requirement:
+        """Return what a second factor can be shown with."""
+        if enrolled(authenticators):
+            usable = (a.kind for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind))
+            return Requirement(enroll=False, kinds=tuple(dict.fromkeys(usable)))
+        # Contract section 3.8: mail is never offered for a first enrollment, and recovery codes come with another.
+        kinds = tuple(kind for kind in self._credentials.kinds if kind not in (EMAIL, RECOVERY_CODE))
+        return Requirement(enroll=True, kinds=kinds if login.may_enroll(user, client) else ())

@@ -1,0 +1,329 @@
+"""The MFA grants decided: a proof in, a completed login out, once (security.md 2 to 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.acr import authentication
+from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled
+from cofactor_server.domain.challenges import Challenge, ChallengeState
+from cofactor_server.domain.clients import Client, GrantType
+from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.factor_kinds import OTP_KINDS, PUSH, RECOVERY_CODE
+from cofactor_server.domain.grants import AnswerPending, Issue
+from cofactor_server.domain.logins import Login
+from cofactor_server.domain.proofs import Code, Proof, Purpose
+from cofactor_server.errors import (
+    AuthenticatorNotFound,
+    BindingCodeRequired,
+    ChallengeDenied,
+    ChallengeTypeUnsupported,
+    CofactorError,
+    InvalidBindingCode,
+    InvalidOtp,
+    InvalidRecoveryCode,
+    MfaTokenMalformed,
+    NotEnrolled,
+    OobCodeExpired,
+    OobCodeMalformed,
+    RecoveryCodeAbsent,
+    TooManyAuthenticators,
+)
+from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.credentials import linked, remove
+from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
+from cofactor_server.services.refreshing import RefreshTokens
+from cofactor_server.services.repeating import Repeat, Repeats
+from cofactor_server.services.standing import login_refusal
+from cofactor_server.store.work import Needs, Work
+
+POLL_INTERVAL = 5 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every MFA grant has: the login, the client that redeems it, and from where."""
+
+    login: Login
+    client: Client
+    source: str
+    jti: str
+    """The id that the access token will have."""
+    repeat: Repeat | None = None
+
+    def needs(self, *, challenge_id: str = "") -> Needs:
+        """Return what deciding it reads."""
+        return Needs(
+            self.login.user_id,
+            client_id=self.client.id,
+            token_id=self.login.id,
+            challenge_id=challenge_id,
+            request_id=self.repeat.request_id if self.repeat else "",
+            source=self.source,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemer:
+    """What deciding an MFA grant takes."""
+
+    guessing: Guessing
+    refresh_tokens: RefreshTokens
+    repeats: Repeats
+    clock: Clock
+
+    def settled(self, work: Work, request: Request, now: int) -> Issue | CofactorError | None:
+        """Return what was decided before, or why the login can't go on; None if it is open."""
+        if repeated := self.repeats.find(work, request.login.user_id, request.repeat, now):
+            return repeated
+        return login_refusal(work, request.login, request.client, now)
+
+    def attempt(
+        self, work: Work, request: Request, proof: Proof, candidates: Sequence[Candidate], now: int, purpose: Purpose
+    ) -> Proven | NotProven | CofactorError:
+        """Try the proof against the candidates."""
+        login, client = request.login, request.client
+        attempt = Attempt(proof, login.user_id, client.id, client.name, login.id, request.source, purpose, now)
+        return self.guessing.attempt(work, attempt, candidates)
+
+    def complete(self, work: Work, request: Request, proven: Proven, now: int) -> Issue | CofactorError:
+        """Complete the login: confirm what was pending, spend the mfa_token, and say what is to be issued."""
+        login, client = request.login, request.client
+        if proven.authenticator.state is State.PENDING and (
+            refusal := activate(work, proven.authenticator, request, now)
+        ):
+            return refusal
+        if not login.by_access_token:
+            work.spend(login.user_id, login.id, login.expires_at)
+        if request.source:
+            work.remember_source(login.user_id, request.source, now)
+        work.record(
+            Event(
+                login.user_id,
+                EventName.LOGIN_COMPLETED,
+                now,
+                client.id,
+                login.id,
+                proven.authenticator.id,
+                request.source,
+            )
+        )
+        shown = authentication(login.methods, proven.facts, time=now)
+        refresh_token = ""
+        if "offline_access" in login.scope.split() and GrantType.REFRESH_TOKEN in client.grant_types:
+            family, refresh_token = self.refresh_tokens.start(
+                client, login.user_id, login.epoch, login.scope, login.audience, shown
+            )
+            work.save_family(family)
+        issue = Issue(
+            jti=request.jti,
+            user_id=login.user_id,
+            epoch=login.epoch,
+            client_id=client.id,
+            scope=login.scope,
+            audience=login.audience,
+            authentication=shown,
+            issued_at=now,
+            refresh_token=refresh_token,
+            recovery_code=proven.show,
+        )
+        self.repeats.keep(work, request.repeat, issue, now)
+        return issue
+
+
+@dataclass(frozen=True, slots=True)
+class RedeemOtp:
+    """Decides the mfa-otp grant: logs in with an active authenticator, or confirms a pending one."""
+
+    redeemer: Redeemer
+    request: Request
+    otp: str = field(repr=False)
+    authenticator_id: str = ""
+
+    @property
+    def needs(self) -> Needs:
+        """The user's authenticators and whether the mfa_token is spent."""
+        return self.request.needs()
+
+    def decide(self, work: Work) -> Issue | CofactorError:
+        """Try the code against the authenticators it may be for."""
+        now = self.redeemer.clock.now()
+        request, login = self.request, self.request.login
+        if (settled := self.redeemer.settled(work, request, now)) is not None:
+            return settled
+        mine = work.authenticators(login.user_id)
+        is_enrolled = enrolled(mine)
+        purpose = Purpose.ENROLL if login.by_access_token or not is_enrolled else Purpose.LOGIN
+        otps = [a for a in mine if a.kind in OTP_KINDS and _answers(a, login, purpose, now)]
+        if self.authenticator_id:
+            otps = [a for a in otps if a.id == self.authenticator_id]
+            if not otps:
+                return AuthenticatorNotFound()
+        if not otps:
+            return _nothing_to_answer(login, is_enrolled=is_enrolled)
+        candidates = [Candidate(a) for a in otps]
+        verdict = self.redeemer.attempt(work, request, Code(self.otp), candidates, now, purpose)
+        match verdict:
+            case Proven():
+                return self.redeemer.complete(work, request, verdict, now)
+            case NotProven(hint=hint):
+                return InvalidOtp(hint=hint) if hint else InvalidOtp()
+        return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RedeemRecoveryCode:
+    """Decides the mfa-recovery-code grant: the code dies, and its replacement is shown."""
+
+    redeemer: Redeemer
+    request: Request
+    recovery_code: str = field(repr=False)
+
+    @property
+    def needs(self) -> Needs:
+        """The user's authenticators and whether the mfa_token is spent."""
+        return self.request.needs()
+
+    def decide(self, work: Work) -> Issue | CofactorError:
+        """Try the code against the user's recovery code."""
+        now = self.redeemer.clock.now()
+        request, login = self.request, self.request.login
+        if login.by_access_token:
+            return MfaTokenMalformed()
+        if (settled := self.redeemer.settled(work, request, now)) is not None:
+            return settled
+        codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
+        if not codes:
+            return RecoveryCodeAbsent()
+        candidates = [Candidate(a) for a in codes]
+        verdict = self.redeemer.attempt(work, request, Code(self.recovery_code), candidates, now, Purpose.LOGIN)
+        match verdict:
+            case Proven(authenticator=code):
+                user_id, source = login.user_id, request.source
+                work.notify(Notice(user_id, NoticeName.RECOVERY_CODE_USED, now, code.id, source))
+                work.record(
+                    Event(user_id, EventName.RECOVERY_CODE_USED, now, request.client.id, login.id, code.id, source)
+                )
+                return self.redeemer.complete(work, request, verdict, now)
+            case NotProven():
+                return InvalidRecoveryCode()
+        return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RedeemOob:
+    """Decides the mfa-oob grant: a challenge bound to this login, answered with a code."""
+
+    redeemer: Redeemer
+    request: Request
+    challenge_id: str
+    binding_code: str = field(default="", repr=False)
+
+    @property
+    def needs(self) -> Needs:
+        """The challenge, the user's authenticators and whether the mfa_token is spent."""
+        return self.request.needs(challenge_id=self.challenge_id)
+
+    def decide(self, work: Work) -> Issue | AnswerPending | CofactorError:
+        """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2)."""
+        now = self.redeemer.clock.now()
+        request, login = self.request, self.request.login
+        if (settled := self.redeemer.settled(work, request, now)) is not None:
+            return settled
+        challenge = work.challenge(login.user_id, self.challenge_id)
+        authenticator = self._bound(work, challenge, now) if challenge is not None else None
+        if challenge is None or authenticator is None:
+            work.record(
+                Event(login.user_id, EventName.CHALLENGE_MISBOUND, now, request.client.id, login.id, "", request.source)
+            )
+            return OobCodeMalformed()
+        if challenge.state is ChallengeState.DENIED:
+            return ChallengeDenied()
+        if challenge.state is not ChallengeState.PENDING or now >= challenge.expires_at:
+            return OobCodeExpired()
+        if not self.binding_code:
+            return AnswerPending(POLL_INTERVAL) if authenticator.kind == PUSH else BindingCodeRequired()
+        expected = self.redeemer.guessing.expected(challenge)
+        candidates = [Candidate(authenticator, expected)]
+        proof = Code(self.binding_code)
+        verdict = self.redeemer.attempt(work, request, proof, candidates, now, challenge.purpose)
+        match verdict:
+            case Proven():
+                work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED))
+                return self.redeemer.complete(work, request, verdict, now)
+            case NotProven(denied=True):
+                work.save_challenge(replace(challenge, state=ChallengeState.DENIED))
+                return ChallengeDenied()
+            case NotProven():
+                return InvalidBindingCode()
+        return verdict
+
+    def _bound(self, work: Work, challenge: Challenge, now: int) -> Authenticator | None:
+        """Return the challenge's authenticator if everything it was bound to is as it was; None otherwise."""
+        login = self.request.login
+        if (challenge.client_id, challenge.login_id, challenge.epoch) != (login.client_id, login.id, login.epoch):
+            return None
+        mine = work.authenticators(login.user_id)
+        entitled = Purpose.ENROLL if login.by_access_token or not enrolled(mine) else Purpose.LOGIN
+        if challenge.purpose is not entitled and challenge.state is ChallengeState.PENDING:
+            return None
+        found = (a for a in mine if a.id == challenge.authenticator_id)
+        # Redeemed already, its authenticator is no longer pending: the answer is "expired", not "malformed".
+        redeemed = challenge.state is ChallengeState.REDEEMED
+        return next((a for a in found if redeemed or _answers(a, login, challenge.purpose, now)), None)
+
+
+def activate(work: Work, authenticator: Authenticator, request: Request, now: int) -> CofactorError | None:
+    """Make a pending authenticator active, and its recovery code with it (security.md 3).
+
+    The first activation removes every other pending authenticator and recovery code of the user: what somebody else
+    enrolled in the meantime, and waits for the owner to confirm, is gone.
+
+    Returns:
+        A refusal where the user holds as many authenticators as allowed; None otherwise.
+    """
+    login = request.login
+    mine = work.authenticators(authenticator.user_id)
+    active = sum(a.state is State.ACTIVE and a.kind != RECOVERY_CODE for a in mine)
+    if active >= ACTIVE_CODE_AUTHENTICATORS:
+        return TooManyAuthenticators()
+    first = not enrolled(mine)
+    has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
+    together = {a.id for a in linked(work, authenticator)}
+    for a in mine:
+        mine_of_login = a.kind == RECOVERY_CODE and a.pending_for(login.id, now)
+        if a.id in together or (mine_of_login and (first or not has_recovery_code)):
+            work.save_authenticator(replace(a, state=State.ACTIVE, confirmed_at=now, login_id=""))
+        elif first and (a.state is State.PENDING or a.kind == RECOVERY_CODE):
+            remove(work, a, now)
+    work.record(
+        Event(
+            authenticator.user_id,
+            EventName.AUTHENTICATOR_ADDED,
+            now,
+            request.client.id,
+            login.id,
+            authenticator.id,
+            request.source,
+        )
+    )
+    notice = Notice(authenticator.user_id, NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id, request.source)
+    work.notify(notice)
+    return None
+
+
+def _answers(authenticator: Authenticator, login: Login, purpose: Purpose, now: int) -> bool:
+    """Whether an authenticator may answer for this login: an active one to log in, the login's own to enroll."""
+    if purpose is Purpose.ENROLL:
+        return authenticator.pending_for(login.id, now)
+    return authenticator.usable()
+
+
+def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:
+    if login.by_access_token:
+        return MfaTokenMalformed()
+    if not is_enrolled:
+        return NotEnrolled()
+    return ChallengeTypeUnsupported(
+        explanation="The user does not support the requested challenge type (otp). "
+        "Currently there is no supported challenge available."
+    )

@@ -1,0 +1,215 @@
+"""Refresh tokens: made, rotated, and their families revoked (S110, security.md 15)."""
+
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import User
+from cofactor_server.errors import (
+    AudienceNotAllowed,
+    CofactorError,
+    InvalidScope,
+    RefreshTokenInvalid,
+    RefreshTokenOrphaned,
+    UserBlocked,
+)
+from cofactor_server.seams import SECOND, Clock, Entropy, new_id
+from cofactor_server.services.repeating import Repeat, Repeats
+from cofactor_server.services.standing import client_refusal
+from cofactor_server.store.work import Needs, Work
+from cofactor_server.vault.columns import Columns
+from cofactor_server.vault.digests import same, sha256
+from cofactor_server.vault.encoding import base64url
+from cofactor_server.vault.keyring import Keyring, SealBroken
+
+PURPOSE = "refresh_token"
+PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A refresh token as somebody presents it: parsed, and nothing checked."""
+
+    user_id: str
+    family_id: str
+    generation: int
+    text: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Presented | None":
+        """Return the parts of a refresh token; None if it is none of ours."""
+        parts = text.split(".")
+        if len(parts) != PARTS or not parts[2].isascii() or not parts[2].isdigit() or len(parts[2]) > 10:
+            return None
+        return cls(parts[0], parts[1], int(parts[2]), text)
+
+
+class RefreshTokens:
+    """Makes and checks refresh tokens.
+
+    A token is the names of its user and family, its generation, and a MAC over the family's secret: every generation
+    can be told from a forgery, so that presenting an old one revokes the family and presenting junk does not.
+    """
+
+    def __init__(self, keyring: Keyring, columns: Columns, clock: Clock, entropy: Entropy) -> None:
+        self._keyring = keyring
+        self._columns = columns
+        self.clock = clock
+        self._entropy = entropy
+
+    def start(
+        self, client: Client, user_id: str, epoch: int, scope: str, audience: str, authentication: Authentication
+    ) -> tuple[RefreshFamily, str]:
+        """Return a new family and its first token."""
+        now = self.clock.now()
+        family_id = new_id(self._entropy, "")
+        secret = self._entropy.octets(32)
+        key_id, _ = self._keyring.mac(PURPOSE, b"")
+        family = RefreshFamily(
+            user_id=user_id,
+            id=family_id,
+            client_id=client.id,
+            epoch=epoch,
+            generation=0,
+            secret=self._columns.seal("refresh_families", "secret", user_id, family_id, secret),
+            mac_key_id=key_id,
+            token_sha256=b"",
+            scope=scope,
+            audience=audience,
+            authentication=authentication,
+            created_at=now,
+            expires_at=now + client.refresh_token_seconds * SECOND,
+        )
+        return self.next(family)
+
+    def next(self, family: RefreshFamily) -> tuple[RefreshFamily, str]:
+        """Return the family with the next generation, and that generation's token."""
+        generation = family.generation + 1
+        token = self._token(family, generation)
+        return replace(family, generation=generation, token_sha256=sha256(token)), token
+
+    def is_genuine(self, family: RefreshFamily, presented: Presented) -> bool:
+        """Whether we made the presented token, of whatever generation."""
+        try:
+            return same(self._token(family, presented.generation).encode(), presented.text.encode())
+        except SealBroken:
+            # Its MAC key is gone: only the newest generation can still be told, by its digest.
+            return same(family.token_sha256, sha256(presented.text))
+
+    def _token(self, family: RefreshFamily, generation: int) -> str:
+        secret = self._columns.open("refresh_families", "secret", family.user_id, family.id, family.secret)
+        message = b"\0".join((family.id.encode(), str(generation).encode(), secret))
+        _, mac = self._keyring.mac(PURPOSE, message, family.mac_key_id)
+        return f"{family.user_id}.{family.id}.{generation}.{base64url(mac)}"
+
+
+@dataclass(frozen=True, slots=True)
+class WantsMfa:
+    """The refresh asks for the MFA audience: nothing is consumed, and a factor is needed first (security.md 8)."""
+
+    family: RefreshFamily
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Decides a refresh grant: rotates, or revokes the family of a token that was used before."""
+
+    tokens: RefreshTokens
+    repeats: Repeats
+    client: Client
+    presented: Presented
+    scope: str
+    audience: str
+    wants_mfa_audience: bool
+    jti: str
+    source: str
+    repeat: Repeat | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """The family and, for the MFA audience, nothing more."""
+        return Needs(
+            self.presented.user_id,
+            client_id=self.client.id,
+            authenticators=False,
+            family_id=self.presented.family_id,
+            request_id=self.repeat.request_id if self.repeat else "",
+        )
+
+    def decide(self, work: Work) -> Issue | WantsMfa | CofactorError:
+        """Rotate, or say why not."""
+        now = self.tokens.clock.now()
+        presented = self.presented
+        if refusal := client_refusal(work, self.client):
+            return refusal
+        family = work.family(presented.user_id, presented.family_id)
+        if family is None or family.client_id != self.client.id or not self.tokens.is_genuine(family, presented):
+            return RefreshTokenInvalid()
+        user = work.user(presented.user_id)
+        if user is None:
+            return RefreshTokenOrphaned()
+        if repeated := self.repeats.find(work, user.id, self.repeat, now):
+            return repeated
+        if refusal := self._stale(work, user, family, now):
+            return refusal
+        if self.wants_mfa_audience:
+            return WantsMfa(family, user.epoch)
+        if self.audience not in ("", family.audience):
+            return AudienceNotAllowed()
+        if not set(self.scope.split()) <= set(family.scope.split()):
+            return InvalidScope()
+        return self._rotate(work, user, family, now)
+
+    def _stale(self, work: Work, user: User, family: RefreshFamily, now: int) -> CofactorError | None:
+        if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
+            return RefreshTokenInvalid()
+        if self.presented.generation != family.generation:
+            # Somebody used it before: whoever holds the newest one is no longer certain to be the user (S110).
+            work.save_family(replace(family, revoked=True))
+            work.record(Event(user.id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
+            return RefreshTokenInvalid()
+        return UserBlocked() if user.blocked else None
+
+    def _rotate(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue:
+        rotated, token = self.tokens.next(family)
+        work.save_family(rotated)
+        issue = Issue(
+            jti=self.jti,
+            user_id=user.id,
+            epoch=user.epoch,
+            client_id=self.client.id,
+            scope=self.scope or family.scope,
+            audience=family.audience,
+            authentication=family.authentication,
+            issued_at=now,
+            refresh_token=token,
+        )
+        self.repeats.keep(work, self.repeat, issue, now)
+        return issue
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeFamily:
+    """Revokes the family of a refresh token of this client (RFC 7009)."""
+
+    tokens: RefreshTokens
+    client: Client
+    presented: Presented
+
+    @property
+    def needs(self) -> Needs:
+        """The family."""
+        return Needs(self.presented.user_id, authenticators=False, family_id=self.presented.family_id)
+
+    def decide(self, work: Work) -> None:
+        """Revoke it, if it is genuine and the client's own."""
+        family = work.family(self.presented.user_id, self.presented.family_id)
+        if family is None or family.client_id != self.client.id or not self.tokens.is_genuine(family, self.presented):
+            return
+        if not family.revoked:
+            work.save_family(replace(family, revoked=True))
+            work.record(Event(family.user_id, EventName.TOKEN_REVOKED, self.tokens.clock.now(), self.client.id))

@@ -1,0 +1,67 @@
+"""Lost replies: the same request with the same id gets the same outcome again, for two minutes (security.md 16)."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from cofactor_server.domain.grants import Issue
+from cofactor_server.errors import RequestIdReused
+from cofactor_server.seams import MINUTE
+from cofactor_server.store.rows import StoredOutcome
+from cofactor_server.store.work import Work
+from cofactor_server.vault.columns import Columns
+from cofactor_server.vault.digests import same
+
+KEPT = 2 * MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What makes a request recognizable when it comes again."""
+
+    client_id: str
+    request_id: str
+    digest: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, client_id: str, request_id: str, *parts: str) -> "Repeat | None":
+        """Return the mark of a request, from everything that it says; None without a request id."""
+        if not request_id:
+            return None
+        digest = hashlib.sha256()
+        for part in parts:
+            encoded = part.encode()
+            digest.update(len(encoded).to_bytes(4, "big") + encoded)
+        return cls(client_id, request_id, digest.digest())
+
+
+class Repeats:
+    """Keeps the facts of decided requests, sealed, and finds them again."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(Issue).decode
+
+    def find(self, work: Work, user_id: str, repeat: Repeat | None, now: int) -> Issue | RequestIdReused | None:
+        """Return what was decided before; None if this is the first time."""
+        if repeat is None:
+            return None
+        stored = work.outcome(user_id, repeat.client_id, repeat.request_id, now)
+        if stored is None:
+            return None
+        if not same(stored.request_sha256, repeat.digest):
+            return RequestIdReused()
+        row_id = f"{repeat.client_id}\0{repeat.request_id}"
+        return self._decode(self._columns.open("outcomes", "issue", user_id, row_id, stored.issue))
+
+    def keep(self, work: Work, repeat: Repeat | None, issue: Issue, now: int) -> None:
+        """Keep what was decided, in the transaction that decides it."""
+        if repeat is None:
+            return
+        row_id = f"{repeat.client_id}\0{repeat.request_id}"
+        sealed = self._columns.seal("outcomes", "issue", issue.user_id, row_id, self._encode(issue))
+        work.keep_outcome(
+            StoredOutcome(issue.user_id, repeat.client_id, repeat.request_id, repeat.digest, sealed, now + KEPT)
+        )

@@ -1,0 +1,320 @@
+"""The Token endpoint: a grant in, one of three outcomes out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cofactor_server.domain.acr import Authentication, authentication
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.clients import Capability, Client, GrantType
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.grants import (
+    AnswerPending,
+    Grant,
+    Issue,
+    MfaOobGrant,
+    MfaOtpGrant,
+    MfaRecoveryCodeGrant,
+    MfaRequired,
+    MfaWebAuthnGrant,
+    Outcome,
+    PasswordGrant,
+    RefreshTokenGrant,
+    Target,
+    VouchedGrant,
+)
+from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.requests import Introspection
+from cofactor_server.domain.users import User
+from cofactor_server.errors import (
+    CofactorError,
+    InvalidClient,
+    InvalidCredentials,
+    MfaTokenForeign,
+    RealmUnknown,
+    RefreshTokenInvalid,
+    TooManyRequests,
+    UnauthorizedClient,
+    Unimplemented,
+    UserBlocked,
+    VouchRefused,
+)
+from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.services import vouching
+from cofactor_server.services.deciding import Decider
+from cofactor_server.services.inspecting import TokenStates
+from cofactor_server.services.logins import Logins
+from cofactor_server.services.minting import Mint
+from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.policy import Policy, Requirement
+from cofactor_server.services.records import Records
+from cofactor_server.services.redeeming import Redeemer, RedeemOob, RedeemOtp, RedeemRecoveryCode, Request
+from cofactor_server.services.refreshing import Presented, Refresh, WantsMfa
+from cofactor_server.services.repeating import Repeat
+from cofactor_server.store import accounts, queries
+from cofactor_server.store.group_commit import Decision
+from cofactor_server.vault.passwords import Passwords, PasswordsBusy
+from cofactor_server.vault.signing import Signer
+
+_GRANT_TYPES: Mapping[type[Grant], GrantType] = {
+    RefreshTokenGrant: GrantType.REFRESH_TOKEN,
+    MfaOtpGrant: GrantType.MFA_OTP,
+    MfaOobGrant: GrantType.MFA_OOB,
+    MfaRecoveryCodeGrant: GrantType.MFA_RECOVERY_CODE,
+    MfaWebAuthnGrant: GrantType.MFA_WEBAUTHN,
+    VouchedGrant: GrantType.VOUCHED,
+}
+
+
+class Tokens:
+    """Exchanges grants for tokens."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        *,
+        deployment: Deployment,
+        policy: Policy,
+        records: Records,
+        decider: Decider,
+        logins: Logins,
+        oob_codes: OobCodes,
+        redeemer: Redeemer,
+        states: TokenStates,
+        mint: Mint,
+        signer: Signer,
+        passwords: Passwords,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._deployment = deployment
+        self._policy = policy
+        self._records = records
+        self._decider = decider
+        self._logins = logins
+        self._oob_codes = oob_codes
+        self._redeemer = redeemer
+        self._states = states
+        self._mint = mint
+        self._signer = signer
+        self._passwords = passwords
+        self._clock = clock
+        self._entropy = entropy
+
+    async def issue(self, caller: Caller, grant: Grant, request_id: str = "") -> Outcome:
+        """Exchange a grant.
+
+        Args:
+            caller: Who asks; the client is authenticated.
+            grant: What is exchanged.
+            request_id: Makes repeating safe after a lost reply (security.md 16); empty for none.
+
+        Raises:
+            CofactorError: The reason is in contract section 8; `errors.TABLE` has them all.
+        """
+        client = _client(caller)
+        grant_type = _grant_type(grant)
+        if grant_type not in client.grant_types:
+            raise UnauthorizedClient(grant_type=grant_type)
+        match grant:
+            case PasswordGrant():
+                return await self._password(client, grant)
+            case VouchedGrant():
+                return await self._vouched(caller, client, grant)
+        with self._decider.under_way(caller):
+            match grant:
+                case RefreshTokenGrant():
+                    return await self._refresh(caller, client, grant, request_id)
+                case MfaOtpGrant(mfa_token, otp, authenticator_id):
+                    repeat = Repeat.of(client.id, request_id, grant_type, mfa_token, otp, authenticator_id)
+                    request = self._request(caller, client, mfa_token, repeat)
+                    decision = RedeemOtp(self._redeemer, request, otp, authenticator_id)
+                    return await self._minted(caller, client, decision)
+                case MfaRecoveryCodeGrant(mfa_token, recovery_code):
+                    repeat = Repeat.of(client.id, request_id, grant_type, mfa_token, recovery_code)
+                    request = self._request(caller, client, mfa_token, repeat)
+                    redeem = RedeemRecoveryCode(self._redeemer, request, recovery_code)
+                    return await self._minted(caller, client, redeem)
+                case MfaOobGrant():
+                    return await self._oob(caller, client, grant, request_id)
+                case MfaWebAuthnGrant():
+                    raise Unimplemented
+
+    def json_web_keys(self) -> Sequence[Mapping[str, str]]:
+        """Return the public keys, RFC 7517."""
+        return self._signer.public_jwks()["keys"]
+
+    async def revoke(self, caller: Caller, token: str) -> None:
+        """Revoke a token of this client (RFC 7009); others are left alone, without telling."""
+        await self._states.revoke(caller, _client(caller), token)
+
+    async def introspect(self, caller: Caller, token: str) -> Introspection:
+        """Return what a token says to this client (RFC 7662)."""
+        return await self._states.introspect(_client(caller), token)
+
+    # First factors
+
+    async def _password(self, client: Client, grant: PasswordGrant) -> Outcome:
+        target = self._policy.target(client, grant.target)
+        realm = grant.realm or self._deployment.default_realm
+        if realm not in (client.realms or (self._deployment.default_realm,)):
+            raise RealmUnknown
+        account = await self._records.read(queries.account_named, realm, grant.username)
+        stored = account.user.password_hash if account and account.user.password_hash else None
+        try:
+            # No transaction is open here, and an unknown user costs the same hash (security.md 22).
+            right = await self._passwords.verify(stored, grant.password)
+        except PasswordsBusy:
+            raise TooManyRequests(retry_after=1) from None
+        if account is None or not right:
+            raise InvalidCredentials
+        if account.user.blocked:
+            raise UserBlocked
+        login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD)
+        return await self._after_first_factor(account.user, account.authenticators, client, login)
+
+    async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
+        target = self._policy.target(client, grant.target)
+        now = self._clock.now()
+        vouching.check(self._deployment, client, grant, now)
+        account = await self._records.read(queries.account_named, grant.realm, grant.subject)
+        if account is None:
+            if Capability.PROVISION not in client.capabilities:
+                raise VouchRefused(explanation="the user is unknown")
+            user = User(
+                id=new_id(self._entropy, "usr_"),
+                realm=grant.realm,
+                subject=grant.subject,
+                label=grant.label,
+                epoch=1,
+                blocked=False,
+                created_at=now,
+            )
+            await self._records.change(accounts.add_user, user)
+            # Somebody else may have added the same user first: whoever is there now is the user.
+            account = await self._records.read(queries.account_named, grant.realm, grant.subject)
+            if account is None:
+                raise VouchRefused(explanation="the user is unknown")
+        with self._decider.under_way(caller):
+            record = vouching.RecordVouch(account.user.id, client, grant.label, grant.methods, now)
+            vouched = await self._decider.decide(caller, record)
+        login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED)
+        return await self._after_first_factor(vouched.user, vouched.authenticators, client, login)
+
+    async def _after_first_factor(
+        self, user: User, authenticators: Sequence[Authenticator], client: Client, login: Login
+    ) -> Outcome:
+        requirement = self._policy.requirement(user, client, login, authenticators)
+        if requirement is not None:
+            return self._mfa_required(login, requirement)
+        if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
+            # Who may not enroll within this login may not enroll with the token that comes of it either.
+            login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
+        shown = authentication(login.methods, None, time=login.issued_at)
+        return await self._mint.tokens(await self._first_factor_issue(client, login, shown), client)
+
+    async def _first_factor_issue(self, client: Client, login: Login, shown: Authentication) -> Issue:
+        refresh_token = ""
+        if "offline_access" in login.scope.split():
+            family, refresh_token = self._redeemer.refresh_tokens.start(
+                client, login.user_id, login.epoch, login.scope, login.audience, shown
+            )
+            await self._records.change(accounts.add_family, family)
+        return Issue(
+            jti=new_id(self._entropy, ""),
+            user_id=login.user_id,
+            epoch=login.epoch,
+            client_id=client.id,
+            scope=login.scope,
+            audience=login.audience,
+            authentication=shown,
+            issued_at=login.issued_at,
+            refresh_token=refresh_token,
+        )
+
+    def _login(
+        self, user: User, client: Client, target: Target, methods: tuple[str, ...], first_factor: FirstFactor
+    ) -> Login:
+        now = self._clock.now()
+        return Login(
+            id=new_id(self._entropy, ""),
+            user_id=user.id,
+            epoch=user.epoch,
+            client_id=client.id,
+            scope=target.scope,
+            audience=target.audience,
+            methods=methods,
+            first_factor=first_factor,
+            issued_at=now,
+            expires_at=now + self._deployment.mfa_token_life,
+        )
+
+    def _mfa_required(self, login: Login, requirement: Requirement) -> MfaRequired:
+        return MfaRequired(self._logins.seal(login), login.expires_at, requirement.enroll, requirement.kinds)
+
+    # Refresh tokens and second factors
+
+    async def _refresh(self, caller: Caller, client: Client, grant: RefreshTokenGrant, request_id: str) -> Outcome:
+        presented = Presented.parse(grant.refresh_token)
+        if presented is None:
+            raise RefreshTokenInvalid
+        target = grant.target
+        refresh = Refresh(
+            tokens=self._redeemer.refresh_tokens,
+            repeats=self._redeemer.repeats,
+            client=client,
+            presented=presented,
+            scope=target.scope,
+            audience=target.audience,
+            wants_mfa_audience=self._deployment.is_mfa_audience(target.audience),
+            jti=new_id(self._entropy, ""),
+            source=caller.source,
+            repeat=Repeat.of(
+                client.id, request_id, GrantType.REFRESH_TOKEN, grant.refresh_token, target.scope, target.audience
+            ),
+        )
+        decided: Issue | WantsMfa = await self._decider.decide(caller, refresh)
+        if isinstance(decided, WantsMfa):
+            return await self._mfa_for(client, decided, target)
+        return await self._mint.tokens(decided, client)
+
+    async def _mfa_for(self, client: Client, wanted: WantsMfa, target: Target) -> MfaRequired:
+        account = await self._records.read(queries.account, wanted.family.user_id)
+        if account is None or account.user.epoch != wanted.epoch:
+            raise RefreshTokenInvalid
+        granted = self._policy.target(client, target)
+        methods = tuple(method for method in wanted.family.authentication.amr if method == "pwd")
+        login = self._login(account.user, client, granted, methods, FirstFactor.REFRESH)
+        requirement = self._policy.awaited(account.user, client, login, account.authenticators)
+        return self._mfa_required(login, requirement)
+
+    async def _minted(self, caller: Caller, client: Client, decision: Decision[Issue | CofactorError]) -> Outcome:
+        issue: Issue = await self._decider.decide(caller, decision)
+        return await self._mint.tokens(issue, client)
+
+    async def _oob(self, caller: Caller, client: Client, grant: MfaOobGrant, request_id: str) -> Outcome:
+        repeat = Repeat.of(
+            client.id, request_id, GrantType.MFA_OOB, grant.mfa_token, grant.oob_code, grant.binding_code
+        )
+        request = self._request(caller, client, grant.mfa_token, repeat)
+        challenge_id = self._oob_codes.open(grant.oob_code)
+        decision = RedeemOob(self._redeemer, request, challenge_id, grant.binding_code)
+        decided: Issue | AnswerPending = await self._decider.decide(caller, decision)
+        return decided if isinstance(decided, AnswerPending) else await self._mint.tokens(decided, client)
+
+    def _request(self, caller: Caller, client: Client, mfa_token: str, repeat: Repeat | None) -> Request:
+        login = self._logins.redeemed(mfa_token)
+        if login.client_id != client.id:
+            raise MfaTokenForeign
+        return Request(login, client, caller.source, new_id(self._entropy, ""), repeat)
+
+
+def _client(caller: Caller) -> Client:
+    if caller.client is None:
+        raise InvalidClient
+    return caller.client
+
+
+def _grant_type(grant: Grant) -> GrantType:
+    if isinstance(grant, PasswordGrant):
+        return GrantType.PASSWORD_REALM if grant.by_realm else GrantType.PASSWORD
+    return _GRANT_TYPES[type(grant)]

@@ -1,0 +1,131 @@
+"""Lone changes of users and clients: what operators do, and the first vouch for a user."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import Enrollment, User
+from cofactor_server.store import rows
+from cofactor_server.store import tables as t
+
+_OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.outcomes, t.notices)
+"""Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
+happened (contract section 3.4); events stay as the operator's record."""
+
+
+def add_user(connection: Connection, user: User) -> bool:
+    """Add a user; return False, and add nothing, where (realm, subject) exists."""
+    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = build(t.users).values(rows.of_user(user)).on_conflict_do_nothing(index_elements=["realm", "subject"])
+    return connection.execute(statement.returning(t.users.c.id)).first() is not None
+
+
+def users(connection: Connection, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
+    """Return every user of a realm, or of all, by realm and subject, with their authenticators."""
+    query = select(t.users).order_by(t.users.c.realm, t.users.c.subject)
+    found = connection.execute(query.where(t.users.c.realm == realm) if realm else query).all()
+    owned: dict[str, list[Authenticator]] = {}
+    for row in connection.execute(select(t.authenticators).where(t.authenticators.c.state != State.REMOVED)):
+        owned.setdefault(row.user_id, []).append(rows.authenticator(row))
+    return [(rows.user(row), owned.get(row.id, [])) for row in found]
+
+
+def lock_user_named(connection: Connection, realm: str, subject: str) -> User | None:
+    """Return a user, locked for the rest of the transaction; None if there is none."""
+    query = select(t.users).where(t.users.c.realm == realm, t.users.c.subject == subject)
+    row = connection.execute(query.with_for_update(key_share=True)).first()
+    return rows.user(row) if row else None
+
+
+def delete_user(connection: Connection, realm: str, subject: str, now: int) -> User | None:
+    """Delete a user and what is theirs; return whom, None if there is none."""
+    user = lock_user_named(connection, realm, subject)
+    if user is None:
+        return None
+    for table in _OWNED:
+        connection.execute(delete(table).where(table.c.user_id == user.id))
+    connection.execute(delete(t.users).where(t.users.c.id == user.id))
+    _record(connection, Event(user.id, EventName.USER_DELETED, now))
+    return user
+
+
+def change_user(connection: Connection, realm: str, subject: str, change: Callable[[User], User]) -> User | None:
+    """Write what `change` makes of a locked user, and return it; None if there is none."""
+    user = lock_user_named(connection, realm, subject)
+    if user is None:
+        return None
+    changed = change(user)
+    save_user(connection, changed)
+    return changed
+
+
+def reset_mfa(connection: Connection, realm: str, subject: str, enroll_at_login: bool, now: int) -> int | None:
+    """Remove a user's authenticators and end the tokens of now; return how many there were, None without a user."""
+    user = lock_user_named(connection, realm, subject)
+    if user is None:
+        return None
+    enrollment = Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET
+    save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
+    removed = remove_authenticators(connection, user.id, now)
+    _record(connection, Event(user.id, EventName.MFA_RESET, now))
+    notice = rows.of_notice(Notice(user.id, NoticeName.MFA_RESET, now), _row_id("notice", now))
+    connection.execute(insert(t.notices).values(notice))
+    return removed
+
+
+def save_user(connection: Connection, user: User) -> None:
+    """Write a locked user."""
+    connection.execute(update(t.users).where(t.users.c.id == user.id).values(rows.of_user(user)))
+
+
+def remove_authenticators(connection: Connection, user_id: str, now: int) -> int:
+    """Remove every authenticator of a locked user, keeping the record; return how many there were."""
+    query = select(t.authenticators).where(
+        t.authenticators.c.user_id == user_id, t.authenticators.c.state != State.REMOVED
+    )
+    found = [rows.authenticator(row) for row in connection.execute(query)]
+    for authenticator in found:
+        gone = authenticator.removed(now)
+        connection.execute(
+            update(t.authenticators)
+            .where(t.authenticators.c.user_id == user_id, t.authenticators.c.id == gone.id)
+            .values(rows.of_authenticator(gone))
+        )
+    return len(found)
+
+
+def add_client(connection: Connection, client: Client) -> None:
+    """Add a client with a new id."""
+    connection.execute(insert(t.clients).values(rows.of_client(client)))
+
+
+def clients(connection: Connection) -> list[Client]:
+    """Return every client by name."""
+    return [
+        rows.client(row) for row in connection.execute(select(t.clients).order_by(t.clients.c.name, t.clients.c.id))
+    ]
+
+
+def delete_client(connection: Connection, client_id: str) -> bool:
+    """Delete a client; return whether there was one."""
+    return bool(connection.execute(delete(t.clients).where(t.clients.c.id == client_id)).rowcount)
+
+
+def add_family(connection: Connection, family: RefreshFamily) -> None:
+    """Add a new refresh family; its user may be deleted meanwhile, which its first use finds out."""
+    connection.execute(insert(t.refresh_families).values(rows.of_refresh_family(family)))
+
+
+def _record(connection: Connection, event: Event) -> None:
+    connection.execute(insert(t.events).values(rows.of_event(event, _row_id(event.name, event.time))))
+
+
+def _row_id(name: str, now: int) -> str:
+    # An operator's change is one row of its user at its microsecond, under the user's lock.
+    return f"{name}-{now}"

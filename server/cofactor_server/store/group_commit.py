@@ -1,0 +1,251 @@
+"""Group commit: calls that arrive while one is under way are decided and committed together (design part 6, law 5)."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from cofactor_server.errors import DeadlineExceeded, Internal, TooManyRequests, Unavailable
+from cofactor_server.seams import Entropy
+from cofactor_server.store.database import Contention, Database, DatabaseAway, OutcomeUnknown, deciding
+from cofactor_server.store.work import Needs, Work
+
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+log = structlog.get_logger()
+
+
+class Decision(Protocol[V_co]):
+    """What a call wants decided.
+
+    `decide` is synchronous, reads and writes through `work` alone, has no other effect, and may be run again from the
+    start. What it concludes is returned, refusals included: raised, it would take the count of failures with it.
+    """
+
+    @property
+    def needs(self) -> Needs:
+        """What it reads; `needs.user_id` is locked."""
+        ...
+
+    def decide(self, work: Work) -> V_co:
+        """Decide, and return the verdict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much waits at once (security.md 19)."""
+
+    queue: int = 1_024
+    batch: int = 256
+    per_user: int = 4
+    wait: float = 0.003
+    """Seconds for which a batch waits for calls that are under way."""
+    attempts: int = 5
+
+
+@dataclass(slots=True, eq=False)
+class _Item(Generic[V]):
+    decision: Decision[V]
+    needs: Needs
+    future: "asyncio.Future[V]"
+    deadline: float | None
+    skipped: int = 0
+
+
+class GroupCommit:
+    """Decides calls in batches: one transaction, one locking SELECT, one statement a table, one commit.
+
+    A lone call is never delayed. A call that raises fails alone; a batch that breaks is halved until the one that
+    breaks it is found. The batch is a task of its own, so that a caller that gives up cancels nothing.
+    """
+
+    def __init__(self, database: Database, entropy: Entropy, limits: Limits | None = None) -> None:
+        self._database = database
+        self._entropy = entropy
+        self._limits = limits or Limits()
+        self._queue: deque[_Item[Any]] = deque()
+        self._per_user: Counter[str] = Counter()
+        self._per_client: Counter[str] = Counter()
+        self._under_way = 0
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def under_way(self, client_id: str) -> Iterator[None]:
+        """Announce a call that will want something decided, before any of its tokens is opened.
+
+        Raises:
+            TooManyRequests: The queue, or the client's quarter of it, is full; nothing was done.
+        """
+        if len(self._queue) >= self._limits.queue or self._per_client[client_id] >= self._limits.queue // 4:
+            raise TooManyRequests(retry_after=1)
+        self._under_way += 1
+        self._per_client[client_id] += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._per_client[client_id] -= 1
+            if not self._per_client[client_id]:
+                del self._per_client[client_id]
+            self._arrived.set()
+
+    async def decide(self, decision: Decision[V], *, deadline: float | None = None) -> V:
+        """Have `decision` decided and committed, and return its verdict.
+
+        Args:
+            decision: What is to be decided.
+            deadline: Event loop time after which it is dropped undecided; once decided it commits and counts.
+
+        Raises:
+            TooManyRequests: Too many calls wait for this user.
+            DeadlineExceeded: The deadline passed before anything was decided.
+            Unavailable: The database is away, or the commit's outcome is unknown.
+            Internal: The decision failed, or broke its batch twice.
+        """
+        needs = decision.needs
+        if self._per_user[needs.user_id] >= self._limits.per_user or len(self._queue) >= self._limits.queue:
+            raise TooManyRequests(retry_after=1)
+        loop = asyncio.get_running_loop()
+        item = _Item(decision, needs, loop.create_future(), deadline)
+        self._per_user[needs.user_id] += 1
+        item.future.add_done_callback(lambda future: self._leave(needs.user_id, future))
+        self._queue.append(item)
+        self._arrived.set()
+        if self._task is None:
+            self._task = loop.create_task(self._run(), name="group-commit")
+        return await asyncio.shield(item.future)
+
+    async def close(self) -> None:
+        """Wait until everything that was accepted is decided."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    def _leave(self, user_id: str, future: "asyncio.Future[Any]") -> None:
+        if not future.cancelled():
+            future.exception()  # a caller that gave up does not collect it
+        self._per_user[user_id] -= 1
+        if not self._per_user[user_id]:
+            del self._per_user[user_id]
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                await self._wait_for_others()
+                await self._settle(self._next_batch())
+        finally:
+            self._task = None
+
+    async def _wait_for_others(self) -> None:
+        limits = self._limits
+        deadline = asyncio.get_running_loop().time() + limits.wait
+        while len(self._queue) < min(self._under_way, limits.batch):
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+
+    def _next_batch(self) -> list[_Item[Any]]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Item[Any]] = []
+        while self._queue and len(batch) < self._limits.batch:
+            item = self._queue.popleft()
+            if item.deadline is not None and now >= item.deadline:
+                _refuse([item], DeadlineExceeded())
+            elif item.skipped > 1 and batch:
+                self._queue.appendleft(item)
+                break
+            else:
+                batch.append(item)
+                if item.skipped > 1:
+                    break
+        return batch
+
+    async def _settle(self, batch: Sequence[_Item[Any]]) -> None:
+        if not batch:
+            return
+        # What another replica holds is left for the next batch once, and then waited for alone.
+        skip_locked = self._database.statements.skips_locked and all(item.skipped <= 1 for item in batch)
+        try:
+            left_out = await self._attempt(batch, skip_locked=skip_locked)
+        except OutcomeUnknown as error:
+            log.error("commit outcome unknown", cause=type(error.__cause__).__name__, items=len(batch))
+            _refuse(batch, Unavailable())
+        except DatabaseAway:
+            _refuse(batch, Unavailable(retry_after=1))
+        except RetryError:
+            await self._halve(batch, Unavailable(retry_after=1))
+        except Exception as error:
+            log.error("batch broken", cause=type(error).__name__, items=len(batch))
+            await self._halve(batch, Internal())
+        else:
+            for item in left_out:
+                item.skipped += 1
+            self._queue.extendleft(reversed(left_out))
+
+    async def _halve(self, batch: Sequence[_Item[Any]], refusal: Unavailable | Internal) -> None:
+        if len(batch) == 1:
+            _refuse(batch, refusal)
+            return
+        middle = len(batch) // 2
+        await self._settle(batch[:middle])
+        await self._settle(batch[middle:])
+
+    async def _attempt(self, batch: Sequence[_Item[Any]], *, skip_locked: bool) -> list[_Item[Any]]:
+        def decide(work: Work) -> tuple[list[Any], frozenset[str]]:
+            missing = work.load([item.needs for item in batch], skip_locked=skip_locked)
+            return [_decide(work, item, missing if skip_locked else frozenset()) for item in batch], missing
+
+        change = deciding(self._database.statements, self._entropy, decide)
+        verdicts: list[Any] = []
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(Contention),
+            stop=stop_after_attempt(self._limits.attempts),
+            wait=wait_random_exponential(multiplier=0.005, max=0.1),
+        ):
+            with attempt:
+                verdicts, _ = await self._database.transact(change)
+        left_out = []
+        for item, verdict in zip(batch, verdicts, strict=True):
+            if isinstance(verdict, _Skipped):
+                left_out.append(item)
+            elif isinstance(verdict, _Failed):
+                _refuse([item], Internal())
+            elif not item.future.done():
+                item.future.set_result(verdict)
+        return left_out
+
+
+class _Skipped:
+    """The user is locked by another transaction, or does not exist."""
+
+
+class _Failed:
+    """The decision raised; its writes were undone."""
+
+
+def _decide(work: Work, item: _Item[Any], missing: frozenset[str]) -> Any:
+    if item.needs.user_id in missing:
+        return _Skipped()
+    try:
+        with work.item():
+            return item.decision.decide(work)
+    except Exception as error:
+        # The text may quote what the caller sent; the place does not.
+        log.error("decision failed", decision=type(item.decision).__name__, cause=type(error).__name__)
+        return _Failed()
+
+
+def _refuse(items: Sequence[_Item[Any]], error: Exception) -> None:
+    for item in items:
+        if not item.future.done():
+            item.future.set_exception(error)

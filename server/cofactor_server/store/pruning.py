@@ -1,0 +1,45 @@
+"""Deletes rows whose time is long over, a thousand a transaction."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Delete, and_, delete, or_, select, tuple_
+
+from cofactor_server.domain.authenticators import PENDING_LIFE, State
+from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
+from cofactor_server.seams import MINUTE
+from cofactor_server.store import tables as t
+
+ROWS = 1_000
+"""A transaction's worth, so that nobody waits long for its locks."""
+GRACE = 15 * MINUTE
+"""How long past its time a row is kept, for replicas whose clocks differ (security.md 24)."""
+
+
+def prune(connection: Connection, now: int) -> int:
+    """Delete up to `ROWS` rows of each table; return how many went.
+
+    What is bound stays: of authenticators only those that nobody ever confirmed are deleted (S33).
+    """
+    before = now - GRACE
+    a = t.authenticators.c
+    never_confirmed = and_(
+        a.confirmed_at.is_(None),
+        or_(a.state == State.REMOVED, a.state == State.PENDING),
+        a.created_at < before - PENDING_LIFE,
+    )
+    expired = [
+        (t.spent, t.spent.c.expires_at < before),
+        (t.outcomes, t.outcomes.c.expires_at < before),
+        (t.challenges, t.challenges.c.expires_at < before),
+        (t.refresh_families, t.refresh_families.c.expires_at < before),
+        (t.sources, t.sources.c.seen_at < before - KNOWN_SOURCE_LIFE),
+        (t.source_budgets, t.source_budgets.c.full_at < before),
+        (t.authenticators, never_confirmed),
+    ]
+    return sum(connection.execute(_some(table, condition)).rowcount for table, condition in expired)
+
+
+def _some(table: Any, condition: Any) -> Delete:
+    key = list(table.primary_key.columns)
+    chosen = select(*key).where(condition).limit(ROWS)
+    return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(chosen))

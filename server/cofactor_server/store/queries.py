@@ -1,0 +1,69 @@
+"""Reads outside a deciding transaction: nothing is decided upon them that a transaction does not read again."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import User
+from cofactor_server.store import rows
+from cofactor_server.store import tables as t
+
+_CLIENT = select(t.clients).where(t.clients.c.id == bindparam("id"))
+_USER = select(t.users).where(t.users.c.id == bindparam("id"))
+_USER_BY_NAME = select(t.users).where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
+_AUTHENTICATORS = select(t.authenticators).where(
+    t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
+)
+_SPENT = select(t.spent.c.token_id).where(
+    t.spent.c.user_id == bindparam("user_id"), t.spent.c.token_id == bindparam("token_id")
+)
+_FAMILY = select(t.refresh_families).where(
+    t.refresh_families.c.user_id == bindparam("user_id"), t.refresh_families.c.id == bindparam("id")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user and what the user has to prove possession."""
+
+    user: User
+    authenticators: tuple[Authenticator, ...]
+    spent: bool = False
+    """Whether the token that was asked about is used up."""
+
+
+def client(connection: Connection, client_id: str) -> Client | None:
+    """Return a client; None if there is none."""
+    row = connection.execute(_CLIENT, {"id": client_id}).first()
+    return rows.client(row) if row else None
+
+
+def account_named(connection: Connection, realm: str, subject: str) -> Account | None:
+    """Return the account of a name in a realm; None if there is none."""
+    row = connection.execute(_USER_BY_NAME, {"realm": realm, "subject": subject}).first()
+    return _account(connection, rows.user(row)) if row else None
+
+
+def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:
+    """Return the account of a user, and whether `token_id` is spent; None if there is no such user."""
+    row = connection.execute(_USER, {"id": user_id}).first()
+    if row is None:
+        return None
+    spent = (
+        bool(token_id) and connection.execute(_SPENT, {"user_id": user_id, "token_id": token_id}).first() is not None
+    )
+    return _account(connection, rows.user(row), spent=spent)
+
+
+def family(connection: Connection, user_id: str, family_id: str) -> RefreshFamily | None:
+    """Return a refresh family; None if there is none."""
+    row = connection.execute(_FAMILY, {"user_id": user_id, "id": family_id}).first()
+    return rows.refresh_family(row) if row else None
+
+
+def _account(connection: Connection, user: User, *, spent: bool = False) -> Account:
+    found = connection.execute(_AUTHENTICATORS, {"user_id": user.id})
+    return Account(user, tuple(rows.authenticator(row) for row in found), spent)

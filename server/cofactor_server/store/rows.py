@@ -1,0 +1,294 @@
+"""Between rows and the values of the domain: the only place that knows both shapes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+from cofactor_server.domain.acr import Authentication, Level
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.budgets import Guard
+from cofactor_server.domain.challenges import Challenge, ChallengeState
+from cofactor_server.domain.clients import Capability, Client, GrantType
+from cofactor_server.domain.events import Event, Notice
+from cofactor_server.domain.proofs import Purpose
+from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import Enrollment, MfaPolicy, User
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """A decided request that may be repeated; `issue` is sealed."""
+
+    user_id: str
+    client_id: str
+    request_id: str
+    request_sha256: bytes
+    issue: bytes
+    expires_at: int
+
+
+def user(row: Row[Any]) -> User:
+    """Return the user a row of `users` holds."""
+    return User(
+        id=row.id,
+        realm=row.realm,
+        subject=row.subject,
+        label=row.label,
+        epoch=row.epoch,
+        blocked=row.blocked,
+        created_at=row.created_at,
+        mfa_policy=MfaPolicy(row.mfa_policy) if row.mfa_policy else None,
+        enrollment=Enrollment(row.enrollment) if row.enrollment else None,
+        password_hash=row.password_hash,
+    )
+
+
+def of_user(value: User) -> dict[str, Any]:
+    """Return the row of `users` for a user."""
+    return {
+        "id": value.id,
+        "realm": value.realm,
+        "subject": value.subject,
+        "label": value.label,
+        "epoch": value.epoch,
+        "blocked": value.blocked,
+        "created_at": value.created_at,
+        "mfa_policy": value.mfa_policy,
+        "enrollment": value.enrollment,
+        "password_hash": value.password_hash,
+    }
+
+
+def client(row: Row[Any]) -> Client:
+    """Return the client a row of `clients` holds."""
+    attributes = json.loads(row.attributes)
+    policy = attributes["mfa_policy"]
+    return Client(
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        secret_sha256=bytes(row.secret_sha256),
+        grant_types=frozenset(GrantType(g) for g in attributes["grant_types"]),
+        capabilities=frozenset(Capability(c) for c in attributes["capabilities"]),
+        audiences=tuple(attributes["audiences"]),
+        algorithm=attributes["algorithm"],
+        realms=tuple(attributes["realms"]),
+        vouch_methods=tuple(attributes["vouch_methods"]),
+        mfa_policy=MfaPolicy(policy) if policy else None,
+        enrollment=Enrollment(attributes["enrollment"]),
+        access_token_seconds=attributes["access_token_seconds"],
+        refresh_token_seconds=attributes["refresh_token_seconds"],
+    )
+
+
+def of_client(value: Client) -> dict[str, Any]:
+    """Return the row of `clients` for a client."""
+    attributes = {
+        "grant_types": sorted(value.grant_types),
+        "capabilities": sorted(value.capabilities),
+        "audiences": value.audiences,
+        "algorithm": value.algorithm,
+        "realms": value.realms,
+        "vouch_methods": value.vouch_methods,
+        "mfa_policy": value.mfa_policy,
+        "enrollment": value.enrollment,
+        "access_token_seconds": value.access_token_seconds,
+        "refresh_token_seconds": value.refresh_token_seconds,
+    }
+    return {
+        "id": value.id,
+        "name": value.name,
+        "created_at": value.created_at,
+        "secret_sha256": value.secret_sha256,
+        "attributes": json.dumps(attributes),
+    }
+
+
+def authenticator(row: Row[Any]) -> Authenticator:
+    """Return the authenticator a row of `authenticators` holds; its credential stays sealed."""
+    failures = row.stranger_failures
+    return Authenticator(
+        user_id=row.user_id,
+        id=row.id,
+        kind=row.kind,
+        state=State(row.state),
+        created_at=row.created_at,
+        credential=row.credential,
+        login_id=row.login_id,
+        name=row.name,
+        link_id=row.link_id,
+        unique_ref=row.unique_ref,
+        confirmed_at=row.confirmed_at,
+        last_used_at=row.last_used_at,
+        removed_at=row.removed_at,
+        acr=row.acr,
+        guard=Guard(
+            failures=row.failures,
+            stranger_full_at=row.stranger_full_at,
+            known_full_at=row.known_full_at,
+            stranger_failures=tuple(map(int, failures.split(","))) if failures else (),
+        ),
+    )
+
+
+def of_authenticator(value: Authenticator) -> dict[str, Any]:
+    """Return the row of `authenticators` for an authenticator."""
+    return {
+        "user_id": value.user_id,
+        "id": value.id,
+        "kind": value.kind,
+        "state": value.state,
+        "created_at": value.created_at,
+        "credential": value.credential,
+        "login_id": value.login_id,
+        "name": value.name,
+        "link_id": value.link_id,
+        "unique_ref": value.unique_ref,
+        "confirmed_at": value.confirmed_at,
+        "last_used_at": value.last_used_at,
+        "removed_at": value.removed_at,
+        "acr": value.acr,
+        "failures": value.guard.failures,
+        "stranger_full_at": value.guard.stranger_full_at,
+        "known_full_at": value.guard.known_full_at,
+        "stranger_failures": ",".join(map(str, value.guard.stranger_failures)),
+    }
+
+
+def challenge(row: Row[Any]) -> Challenge:
+    """Return the challenge a row of `challenges` holds; what it expects stays sealed."""
+    return Challenge(
+        user_id=row.user_id,
+        id=row.id,
+        client_id=row.client_id,
+        login_id=row.login_id,
+        purpose=Purpose(row.purpose),
+        authenticator_id=row.authenticator_id,
+        state=ChallengeState(row.state),
+        epoch=row.epoch,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        expected=row.expected,
+    )
+
+
+def of_challenge(value: Challenge) -> dict[str, Any]:
+    """Return the row of `challenges` for a challenge."""
+    return {
+        "user_id": value.user_id,
+        "id": value.id,
+        "client_id": value.client_id,
+        "login_id": value.login_id,
+        "purpose": value.purpose,
+        "authenticator_id": value.authenticator_id,
+        "state": value.state,
+        "epoch": value.epoch,
+        "created_at": value.created_at,
+        "expires_at": value.expires_at,
+        "expected": value.expected,
+    }
+
+
+def authentication(text: str) -> Authentication:
+    """Return the authentication that a column holds as JSON."""
+    value = json.loads(text)
+    return Authentication(Level(value["level"]), tuple(value["amr"]), value["time"], value["recovery"])
+
+
+def of_authentication(value: Authentication) -> str:
+    """Return an authentication as JSON."""
+    return json.dumps({"level": value.level, "amr": value.amr, "time": value.time, "recovery": value.recovery})
+
+
+def refresh_family(row: Row[Any]) -> RefreshFamily:
+    """Return the family a row of `refresh_families` holds; its secret stays sealed."""
+    return RefreshFamily(
+        user_id=row.user_id,
+        id=row.id,
+        client_id=row.client_id,
+        epoch=row.epoch,
+        generation=row.generation,
+        secret=row.secret,
+        mac_key_id=row.mac_key_id,
+        token_sha256=bytes(row.token_sha256),
+        scope=row.scope,
+        audience=row.audience,
+        authentication=authentication(row.authentication),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked=row.revoked,
+    )
+
+
+def of_refresh_family(value: RefreshFamily) -> dict[str, Any]:
+    """Return the row of `refresh_families` for a family."""
+    return {
+        "user_id": value.user_id,
+        "id": value.id,
+        "client_id": value.client_id,
+        "epoch": value.epoch,
+        "generation": value.generation,
+        "secret": value.secret,
+        "mac_key_id": value.mac_key_id,
+        "token_sha256": value.token_sha256,
+        "scope": value.scope,
+        "audience": value.audience,
+        "authentication": of_authentication(value.authentication),
+        "created_at": value.created_at,
+        "expires_at": value.expires_at,
+        "revoked": value.revoked,
+    }
+
+
+def outcome(row: Row[Any]) -> StoredOutcome:
+    """Return the outcome a row of `outcomes` holds."""
+    return StoredOutcome(
+        row.user_id, row.client_id, row.request_id, bytes(row.request_sha256), bytes(row.issue), row.expires_at
+    )
+
+
+def of_outcome(value: StoredOutcome) -> dict[str, Any]:
+    """Return the row of `outcomes` for a decided request."""
+    return {
+        "user_id": value.user_id,
+        "client_id": value.client_id,
+        "request_id": value.request_id,
+        "request_sha256": value.request_sha256,
+        "issue": value.issue,
+        "expires_at": value.expires_at,
+    }
+
+
+def of_event(value: Event, row_id: str) -> dict[str, Any]:
+    """Return the row of `events` for an event."""
+    return {
+        "user_id": value.user_id,
+        "id": row_id,
+        "time": value.time,
+        "name": value.name,
+        "client_id": value.client_id,
+        "login_id": value.login_id,
+        "authenticator_id": value.authenticator_id,
+        "source": value.source,
+        "details": _json(value.details),
+    }
+
+
+def of_notice(value: Notice, row_id: str) -> dict[str, Any]:
+    """Return the row of `notices` for a notice that is not sent yet."""
+    return {
+        "user_id": value.user_id,
+        "id": row_id,
+        "time": value.time,
+        "name": value.name,
+        "authenticator_id": value.authenticator_id,
+        "source": value.source,
+        "sent_at": None,
+    }
+
+
+def _json(value: Mapping[str, str]) -> str:
+    return json.dumps(dict(value)) if value else "{}"

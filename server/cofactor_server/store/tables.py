@@ -1,0 +1,214 @@
+"""The tables. Ids are made by the application and instants are microseconds, so that every engine stores them alike."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    comment="facts of the whole deployment: the keyring's canary, the issuer, the demo marker",
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _instant("created_at"),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    Column("attributes", Text, nullable=False, comment="the rest of the client, JSON"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("realm", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _text("label"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    _instant("created_at"),
+    Column("mfa_policy", Text),
+    Column("enrollment", Text),
+    _text("password_hash"),
+    UniqueConstraint("realm", "subject"),
+)
+
+authenticators = Table(
+    "authenticators",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _instant("created_at"),
+    Column("credential", LargeBinary, nullable=False, comment="sealed"),
+    _text("login_id"),
+    _text("name"),
+    _text("link_id"),
+    Column("unique_ref", Text),
+    _instant("confirmed_at", nullable=True),
+    _instant("last_used_at", nullable=True),
+    _instant("removed_at", nullable=True),
+    _text("acr"),
+    Column("failures", Integer, nullable=False),
+    _instant("stranger_full_at"),
+    _instant("known_full_at"),
+    Column("stranger_failures", Text, nullable=False, comment="instants, separated by commas"),
+    PrimaryKeyConstraint("user_id", "id"),
+    UniqueConstraint("kind", "unique_ref"),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("login_id", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("authenticator_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at"),
+    Column("expected", LargeBinary, nullable=False, comment="sealed"),
+    PrimaryKeyConstraint("user_id", "id"),
+    Index(None, "expires_at"),
+)
+
+spent = Table(
+    "spent",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("token_id", Text, nullable=False),
+    _instant("expires_at"),
+    PrimaryKeyConstraint("user_id", "token_id"),
+    Index(None, "expires_at"),
+    comment="tokens that were used or revoked before their time",
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    _instant("seen_at"),
+    PrimaryKeyConstraint("user_id", "source"),
+    Index(None, "seen_at"),
+    comment="where a user completed MFA from",
+)
+
+source_budgets = Table(
+    "source_budgets",
+    metadata,
+    Column("source", Text, primary_key=True),
+    _instant("full_at"),
+    Index(None, "full_at"),
+)
+
+refresh_families = Table(
+    "refresh_families",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("secret", LargeBinary, nullable=False, comment="sealed"),
+    Column("mac_key_id", Text, nullable=False),
+    Column("token_sha256", LargeBinary, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("authentication", Text, nullable=False, comment="level, amr, time, recovery: JSON"),
+    _instant("created_at"),
+    _instant("expires_at"),
+    Column("revoked", Boolean, nullable=False),
+    PrimaryKeyConstraint("user_id", "id"),
+    Index(None, "expires_at"),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("request_sha256", LargeBinary, nullable=False),
+    Column("issue", LargeBinary, nullable=False, comment="sealed facts from which the tokens are minted again"),
+    _instant("expires_at"),
+    PrimaryKeyConstraint("user_id", "client_id", "request_id"),
+    Index(None, "expires_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    _instant("time"),
+    Column("name", Text, nullable=False),
+    _text("client_id"),
+    _text("login_id"),
+    _text("authenticator_id"),
+    _text("source"),
+    Column("details", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "id"),
+    Index(None, "user_id", "time"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    _instant("time"),
+    Column("name", Text, nullable=False),
+    _text("authenticator_id"),
+    _text("source"),
+    _instant("sent_at", nullable=True),
+    PrimaryKeyConstraint("user_id", "id"),
+    comment="what users are to be told; written by the transaction that decided it",
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("algorithm", Text, nullable=False),
+    Column("private_pem", LargeBinary, nullable=False, comment="sealed"),
+    _instant("created_at"),
+    _instant("active_from"),
+    _instant("retire_at", nullable=True),
+)

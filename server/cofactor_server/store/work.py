@@ -1,0 +1,308 @@
+"""One transaction's named reads and writes: read after the lock, written all at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row
+
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE, SOURCE_FAILED_CODES
+from cofactor_server.domain.challenges import Challenge, ChallengeState
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.events import Event, Notice
+from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import User
+from cofactor_server.seams import Entropy, new_id
+from cofactor_server.store import rows
+from cofactor_server.store.rows import StoredOutcome
+from cofactor_server.store.statements import Statements
+
+V = TypeVar("V")
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one decision reads, so that a batch reads each table once. Empty fields need nothing."""
+
+    user_id: str
+    client_id: str = ""
+    authenticators: bool = True
+    token_id: str = ""
+    challenge_id: str = ""
+    pending_challenges: bool = False
+    family_id: str = ""
+    request_id: str = ""
+    source: str = ""
+
+
+class Work:
+    """Reads and writes of one transaction; never handed out beyond it.
+
+    `load` locks the users first and reads everything else in later statements (design part 6, law 3). Reads answer
+    from what was loaded, with the writes of decisions before in the same batch; `flush` writes.
+    """
+
+    def __init__(self, connection: Connection, statements: Statements, entropy: Entropy) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._entropy = entropy
+        self._users: dict[str, User] = {}
+        self._clients: dict[str, Client] = {}
+        self._authenticators: dict[str, dict[str, Authenticator]] = {}
+        self._challenges: dict[Pair, Challenge] = {}
+        self._families: dict[Pair, RefreshFamily] = {}
+        self._spent: dict[Pair, int] = {}
+        self._sources: dict[Pair, int] = {}
+        self._outcomes: dict[tuple[str, str, str], StoredOutcome] = {}
+        self._source_full_at: dict[str, int] = {}
+        self._stored: set[tuple[str, str, str]] = set()
+        self._written: dict[tuple[str, ...], Any] = {}
+        self._charges: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
+        self._notices: list[dict[str, Any]] = []
+        self._undo: list[Callable[[], object]] = []
+
+    # Reads
+
+    def load(self, needs: Sequence[Needs], *, skip_locked: bool = False) -> frozenset[str]:
+        """Lock the users concerned, then read what the decisions need.
+
+        Args:
+            needs: What each decision reads.
+            skip_locked: Leave out users that another transaction holds, instead of waiting for it.
+
+        Returns:
+            The ids of users that were not there, or were left out.
+        """
+        statements = self._statements
+        wanted = {n.user_id for n in needs}
+        lock = statements.lock_free_users if skip_locked else statements.lock_users
+        for row in self._rows(lock, users=wanted):
+            self._users[row.id] = rows.user(row)
+        if client_ids := {n.client_id for n in needs if n.client_id}:
+            for row in self._rows(statements.clients, clients=client_ids):
+                self._clients[row.id] = rows.client(row)
+        # Without skipping, a user who is not locked does not exist, and what is left of one may still be read.
+        self._load_owned([n for n in needs if n.user_id in self._users or not skip_locked])
+        return frozenset(wanted - self._users.keys())
+
+    def user(self, user_id: str) -> User | None:
+        """Return the user, locked; None if there is none."""
+        return self._users.get(user_id)
+
+    def client(self, client_id: str) -> Client | None:
+        """Return the client as it is now; None if it was deleted."""
+        return self._clients.get(client_id)
+
+    def authenticators(self, user_id: str) -> list[Authenticator]:
+        """Return the user's authenticators in every state but removed."""
+        mine = self._authenticators.get(user_id, {}).values()
+        return [authenticator for authenticator in mine if authenticator.state is not State.REMOVED]
+
+    def challenge(self, user_id: str, challenge_id: str) -> Challenge | None:
+        """Return the challenge of this user; None if there is none."""
+        return self._challenges.get((user_id, challenge_id))
+
+    def pending_challenges(self, user_id: str, login_id: str) -> list[Challenge]:
+        """Return the challenges of this login that nobody answered."""
+        return [
+            challenge
+            for challenge in self._challenges.values()
+            if challenge.user_id == user_id
+            and challenge.login_id == login_id
+            and challenge.state is ChallengeState.PENDING
+        ]
+
+    def family(self, user_id: str, family_id: str) -> RefreshFamily | None:
+        """Return the refresh family of this user; None if there is none."""
+        return self._families.get((user_id, family_id))
+
+    def is_spent(self, user_id: str, token_id: str) -> bool:
+        """Whether the token was used or revoked."""
+        return (user_id, token_id) in self._spent
+
+    def outcome(self, user_id: str, client_id: str, request_id: str, now: int) -> StoredOutcome | None:
+        """Return what was decided for this request id lately; None if nothing."""
+        stored = self._outcomes.get((user_id, client_id, request_id))
+        return stored if stored is not None and now < stored.expires_at else None
+
+    def is_known(self, user_id: str, source: str, now: int) -> bool:
+        """Whether the user completed MFA from `source` lately (security.md 9)."""
+        seen_at = self._sources.get((user_id, source))
+        return seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
+
+    def source_wait(self, source: str, now: int) -> int:
+        """Return microseconds until the source may guess again, over all users; 0 if now or without a source."""
+        return SOURCE_FAILED_CODES.wait(self._source_full_at.get(source, 0), now) if source else 0
+
+    # Writes
+
+    def save_user(self, user: User) -> None:
+        """Write a user that is locked."""
+        self._put(self._users, user.id, user)
+        self._write("users", user.id, value=user)
+
+    def save_authenticator(self, authenticator: Authenticator) -> None:
+        """Write an authenticator, new or changed; a removed one is not read again."""
+        mine = self._authenticators.setdefault(authenticator.user_id, {})
+        self._put(mine, authenticator.id, authenticator)
+        self._write("authenticators", authenticator.user_id, authenticator.id, value=authenticator)
+
+    def save_challenge(self, challenge: Challenge) -> None:
+        """Write a challenge, new or changed."""
+        self._put(self._challenges, (challenge.user_id, challenge.id), challenge)
+        self._write("challenges", challenge.user_id, challenge.id, value=challenge)
+
+    def save_family(self, family: RefreshFamily) -> None:
+        """Write a refresh family, new or changed."""
+        self._put(self._families, (family.user_id, family.id), family)
+        self._write("families", family.user_id, family.id, value=family)
+
+    def spend(self, user_id: str, token_id: str, expires_at: int) -> None:
+        """Mark a token as used up; it was read and found unspent under the same lock."""
+        self._put(self._spent, (user_id, token_id), expires_at)
+        row = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
+        self._write("spent", user_id, token_id, value=row)
+
+    def keep_outcome(self, outcome: StoredOutcome) -> None:
+        """Keep what was decided, for a caller that lost the reply."""
+        key = (outcome.user_id, outcome.client_id, outcome.request_id)
+        self._put(self._outcomes, key, outcome)
+        self._write("outcomes", *key, value=rows.of_outcome(outcome))
+
+    def remember_source(self, user_id: str, source: str, now: int) -> None:
+        """Note that the user completed MFA from `source`."""
+        self._put(self._sources, (user_id, source), now)
+        row = {"user_id": user_id, "source": source, "seen_at": now}
+        self._write("sources", user_id, source, value=row)
+
+    def charge_source(self, source: str, now: int) -> None:
+        """Count a wrong guess against a source, over all users."""
+        self._put(self._source_full_at, source, SOURCE_FAILED_CODES.charged(self._source_full_at.get(source, 0), now))
+        self._append(self._charges, {"source": source, "now": now, "refill": SOURCE_FAILED_CODES.refill})
+
+    def record(self, event: Event) -> None:
+        """Record what happened."""
+        self._append(self._events, rows.of_event(event, new_id(self._entropy, "")))
+
+    def notify(self, notice: Notice) -> None:
+        """Have the user told, at least once."""
+        self._append(self._notices, rows.of_notice(notice, new_id(self._entropy, "")))
+
+    @contextmanager
+    def item(self) -> Iterator[None]:
+        """Undo the writes of one decision if it raises, so that it fails alone."""
+        self._undo.clear()
+        try:
+            yield
+        except Exception:
+            for undo in reversed(self._undo):
+                undo()
+            raise
+
+    def flush(self) -> None:
+        """Write everything, one statement a table, in the order of their keys."""
+        by_table: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
+        for (table, *key), value in sorted(self._written.items(), key=lambda entry: entry[0]):
+            by_table.setdefault(table, []).append(((table, *key), value))
+        s = self._statements
+        if written := by_table.get("users"):
+            self._update(s.update_users, (rows.of_user(user) for _, user in written), "id")
+        self._save("authenticators", by_table, rows.of_authenticator, s.insert_authenticators, s.update_authenticators)
+        self._save("challenges", by_table, rows.of_challenge, s.insert_challenges, s.update_challenges)
+        self._save("families", by_table, rows.of_refresh_family, s.insert_families, s.update_families)
+        for table, statement in (
+            ("spent", s.insert_spent),
+            ("outcomes", s.insert_outcomes),
+            ("sources", s.upsert_sources),
+        ):
+            if written := by_table.get(table):
+                self._connection.execute(statement, [row for _, row in written])
+        if self._charges:
+            self._connection.execute(s.charge_sources, sorted(self._charges, key=lambda charge: str(charge["source"])))
+        if self._events:
+            self._connection.execute(s.insert_events, self._events)
+        if self._notices:
+            self._connection.execute(s.insert_notices, self._notices)
+
+    def _load_owned(self, needs: Sequence[Needs]) -> None:
+        statements = self._statements
+        for row in self._of_users(statements.authenticators, (n.user_id for n in needs if n.authenticators)):
+            self._authenticators.setdefault(row.user_id, {})[row.id] = rows.authenticator(row)
+            self._stored.add(("authenticators", row.user_id, row.id))
+        for row in self._owned(statements.spent, [(n.user_id, n.token_id) for n in needs]):
+            self._spent[row.user_id, row.token_id] = row.expires_at
+        challenges = [
+            *self._owned(statements.challenges, [(n.user_id, n.challenge_id) for n in needs]),
+            *self._of_users(statements.pending_challenges, (n.user_id for n in needs if n.pending_challenges)),
+        ]
+        for row in challenges:
+            self._challenges[row.user_id, row.id] = rows.challenge(row)
+            self._stored.add(("challenges", row.user_id, row.id))
+        for row in self._owned(statements.families, [(n.user_id, n.family_id) for n in needs]):
+            self._families[row.user_id, row.id] = rows.refresh_family(row)
+            self._stored.add(("families", row.user_id, row.id))
+        for row in self._owned(statements.outcomes, [(n.user_id, n.request_id) for n in needs]):
+            self._outcomes[row.user_id, row.client_id, row.request_id] = rows.outcome(row)
+        for row in self._owned(statements.sources, [(n.user_id, n.source) for n in needs]):
+            self._sources[row.user_id, row.source] = row.seen_at
+        if sources := {n.source for n in needs if n.source}:
+            for row in self._rows(statements.source_budgets, rows=sources):
+                self._source_full_at[row.source] = row.full_at
+
+    def _of_users(self, statement: Any, owners: Iterable[str]) -> Iterable[Row[Any]]:
+        users = set(owners)
+        return self._rows(statement, users=users) if users else ()
+
+    def _rows(self, statement: Any, **ids: set[str]) -> Sequence[Row[Any]]:
+        parameters = {name: self._statements.ids(values) for name, values in ids.items()}
+        return self._connection.execute(statement, parameters).all()
+
+    def _owned(self, statement: Any, pairs: Iterable[Pair]) -> Iterable[Row[Any]]:
+        wanted = [pair for pair in pairs if pair[1]]
+        if not wanted:
+            return ()
+        return self._rows(statement, users={owner for owner, _ in wanted}, rows={row for _, row in wanted})
+
+    def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
+        if key in mapping:
+            before = mapping[key]
+            self._undo.append(lambda: mapping.__setitem__(key, before))
+        else:
+            self._undo.append(lambda: mapping.pop(key, None))
+        mapping[key] = value
+
+    def _write(self, *key: str, value: Any) -> None:
+        self._put(self._written, key, value)
+
+    def _append(self, rows_to_add: list[dict[str, Any]], row: dict[str, Any]) -> None:
+        rows_to_add.append(row)
+        self._undo.append(rows_to_add.pop)
+
+    def _save(
+        self,
+        table: str,
+        by_table: dict[str, list[tuple[tuple[str, ...], Any]]],
+        of: Callable[[Any], dict[str, Any]],
+        insert: Any,
+        update: Any,
+    ) -> None:
+        written = by_table.get(table)
+        if not written:
+            return
+        new = [of(value) for key, value in written if key not in self._stored]
+        if new:
+            self._connection.execute(insert, new)
+        if len(new) < len(written):
+            self._update(update, (of(value) for key, value in written if key in self._stored), "user_id", "id")
+
+    def _update(self, statement: Any, changed: Iterable[dict[str, Any]], *key: str) -> None:
+        parameters = []
+        for row in changed:
+            for name in key:
+                row[f"key_{name}"] = row.pop(name)
+            parameters.append(row)
+        self._connection.execute(statement, parameters)
