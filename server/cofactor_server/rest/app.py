@@ -1,0 +1,97 @@
+"""The HTTP edge as one ASGI application over a gRPC channel. Run it without access logs and without proxy headers."""
+
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import grpc.aio
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+
+from cofactor_server import errors
+from cofactor_server.rest import openapi
+from cofactor_server.rest.authenticators import Authenticators
+from cofactor_server.rest.bodies import MAX_BODY
+from cofactor_server.rest.challenges import Challenges
+from cofactor_server.rest.edge import Edge, Peers
+from cofactor_server.rest.errors import Refusal, answer, of_call, of_error
+from cofactor_server.rest.tokens import Tokens
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the document of FastAPI with the shapes of ours."""
+        return openapi.complete(super().openapi())
+
+
+def create_app(
+    channel: grpc.aio.Channel,
+    *,
+    issuer: str,
+    trusted_proxies: Sequence[str] = (),
+    max_body: int = MAX_BODY,
+    allowed_hosts: Sequence[str] | None = None,
+) -> FastAPI:
+    """Return the application.
+
+    Parameters:
+        channel: to the gRPC API: the in-process channel, or one whose server takes this edge for one.
+        issuer: ends with a slash, e.g. `https://mfa.example.com/`.
+        trusted_proxies: CIDRs or addresses whose X-Forwarded-For is believed, and `unix` for a unix socket's peer.
+        max_body: octets of a body that are read.
+        allowed_hosts: what Host may name, without ports; None for anything.
+
+    Raises:
+        ValueError: the issuer lacks its slash, or a trusted proxy is no network.
+    """
+    if not issuer.endswith("/"):
+        raise ValueError("the issuer must end with a slash")
+    app = _Application(
+        title="Cofactor",
+        summary="Multi-factor authentication in the shapes of Auth0's MFA API",
+        version=metadata.version("cofactor-server"),
+        servers=[{"url": issuer.rstrip("/")}],
+        docs_url=None,  # the pages would load scripts of others
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Edge, peers=Peers(trusted_proxies), allowed_hosts=allowed_hosts)
+    app.add_exception_handler(errors.CofactorError, _refused)
+    app.add_exception_handler(grpc.aio.AioRpcError, _refused)
+    app.add_exception_handler(RequestValidationError, _refused)
+    app.add_exception_handler(HTTPException, _refused)
+    Tokens(channel, issuer=issuer, limit=max_body).register(app)
+    Challenges(channel, limit=max_body).register(app)
+    Authenticators(channel, limit=max_body).register(app)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Present every error that means something; others end in Edge."""
+    match error:
+        case errors.CofactorError():
+            return answer(of_error(error))
+        case grpc.aio.AioRpcError():
+            return answer(of_call(error))
+        case HTTPException(status_code=405):
+            return answer(Refusal("METHOD_NOT_ALLOWED"), {"allow": _allowed(request)})
+        case HTTPException():
+            return answer(Refusal(_BY_STATUS.get(error.status_code, "INVALID_REQUEST")))
+    return answer(Refusal("INVALID_REQUEST"))
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of every route of the path, which Starlette takes from the first alone."""
+    routes: list[BaseRoute] = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )

@@ -1,0 +1,111 @@
+"""Who calls: client credentials and bearer tokens, as HTTP has them and as gRPC metadata has them."""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from cofactor_server import errors
+from cofactor_server.rest.bodies import Body, malformed
+
+Metadata = tuple[tuple[str, str], ...]
+
+# A peer refuses about 8 KiB of metadata in all; what is longer than these can't be right anyway.
+MAX_CLIENT_FIELD = 1024
+MAX_TOKEN = 4096
+MAX_FORWARDED = 256
+
+_sendable = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch  # a transport may strip spaces at the ends
+
+
+def of_client(request: Request, body: Body) -> Metadata:
+    """Return the client's credentials, which the request must hold.
+
+    Raises:
+        MissingParameter: there is no client_id.
+        InvalidRequest: credentials in both header and body (S150).
+        InvalidClient: what is there can't be the credentials of any client.
+    """
+    scheme, basic = _authorization(request)
+    client_id, secret = body.text("client_id"), body.text("client_secret")
+    assertion = body.has("client_assertion")
+    if scheme == "basic":
+        if secret or assertion:
+            raise malformed("client_secret", "must not be given beside the Authorization header")
+        header_id, secret = _basic(basic)
+        if client_id and client_id != header_id:
+            raise malformed("client_id", "differs from the Authorization header")
+        client_id = header_id
+    if secret and assertion:
+        raise malformed("client_assertion", "must not be given beside client_secret")
+    if not client_id:
+        raise errors.MissingParameter(parameter="client_id")
+    if assertion:  # not served: to drop it would make a confidential client look like a public one
+        raise errors.InvalidClient
+    return (*_client(client_id, secret), *_forwarded(request))
+
+
+def of_bearer(request: Request, body: Body | None = None, *, bare: bool = False) -> Metadata:
+    """Return the user's token, and beside it the client's credentials if the body has some.
+
+    Parameters:
+        bare: whether the header may hold the token without `Bearer`.
+
+    Raises:
+        BearerMissing, BearerInvalid, MissingParameter, InvalidClient
+    """
+    scheme, token = _authorization(request)
+    if bare and scheme and not token and scheme != "bearer":
+        token = request.headers["authorization"].strip()
+    elif scheme != "bearer":
+        token = ""
+    if not token:
+        raise errors.BearerMissing
+    if not _sendable(token) or len(token) > MAX_TOKEN:
+        raise errors.BearerInvalid
+    client: Metadata = ()
+    if body is not None and (body.has("client_id") or body.has("client_secret")):
+        client = _client(body.required("client_id"), body.text("client_secret"))
+    return (("authorization", f"Bearer {token}"), *client, *_forwarded(request))
+
+
+def of_mfa_token(mfa_token: str) -> Metadata:
+    """Return an mfa_token of a body as the call's authority; raise MfaTokenMalformed for what can't be one."""
+    if not _sendable(mfa_token) or len(mfa_token) > MAX_TOKEN:
+        raise errors.MfaTokenMalformed
+    return (("authorization", f"Bearer {mfa_token}"),)
+
+
+def _authorization(request: Request) -> tuple[str, str]:
+    values = request.headers.getlist("authorization")
+    if len(values) > 1:
+        raise malformed("Authorization", "must be given once")
+    scheme, _, rest = (values[0] if values else "").strip().partition(" ")
+    return scheme.lower(), rest.strip()
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    """Decode RFC 6749 section 2.3.1: both halves are form-urlencoded before the base64."""
+    try:
+        name, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        name, secret = unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict")
+    except (ValueError, binascii.Error):
+        raise errors.InvalidClient from None
+    if not colon or not name:
+        raise errors.InvalidClient
+    return name, secret
+
+
+def _client(client_id: str, secret: str) -> Metadata:
+    for value in filter(None, (client_id, secret)):
+        if not _sendable(value) or len(value) > MAX_CLIENT_FIELD:
+            raise errors.InvalidClient
+    return (("cofactor-client-id", client_id), *((("cofactor-client-secret", secret),) if secret else ()))
+
+
+def _forwarded(request: Request) -> Metadata:
+    """Pass on the end user's address that a client states; whether it may is the server's decision."""
+    value = request.headers.get("auth0-forwarded-for", "").strip()
+    return (("cofactor-forwarded-for", value),) if _sendable(value) and len(value) <= MAX_FORWARDED else ()

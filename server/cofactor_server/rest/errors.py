@@ -1,0 +1,105 @@
+"""Refusals as HTTP has them: reason, row of the table, JSON."""
+
+import logging
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from starlette.responses import JSONResponse
+
+from cofactor_server import errors
+
+MAX_DESCRIPTION = 400
+
+# What gRPC itself answers, without an ErrorInfo, when the call never reached a servicer.
+_UNEXPLAINED = {
+    grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "TOO_MANY_REQUESTS",
+    grpc.StatusCode.UNIMPLEMENTED: "UNIMPLEMENTED",
+}
+_unprintable = re.compile(r'[^ -~]|["\\]')  # RFC 6749 section 5.2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused, from whichever side."""
+
+    reason: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    violations: Iterable[tuple[str, str]] = ()
+    retry_after: float | None = None
+
+
+def of_error(error: errors.CofactorError) -> Refusal:
+    """Return what this edge itself has found wrong."""
+    return Refusal(error.reason, error.metadata, error.violations, error.retry_after)
+
+
+def of_call(error: grpc.aio.AioRpcError) -> Refusal:
+    """Return what the gRPC API has answered; a fault it does not explain is INTERNAL, and its message stays here."""
+    info, retry, request = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.RetryInfo(),
+        error_details_pb2.BadRequest(),
+    )
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an AioRpcError has what is read of a Call
+        for detail in status.details if status else ():
+            _ = detail.Unpack(info) or detail.Unpack(retry) or detail.Unpack(request)
+    except (ValueError, DecodeError):  # details of somebody else
+        _log.warning("The details of an error with code %s cannot be read", error.code().name)
+    reason = info.reason if info.domain == errors.DOMAIN and info.reason in errors.TABLE else ""
+    if not reason:
+        reason = _UNEXPLAINED.get(error.code(), "INTERNAL")
+        if reason == "INTERNAL":
+            _log.error("The gRPC API answered %s without a known reason", error.code().name)
+    delay = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return Refusal(
+        reason,
+        dict(info.metadata),  # a protobuf map invents the keys it is asked for
+        [(violation.field, violation.description) for violation in request.field_violations],
+        delay if delay > 0 else None,
+    )
+
+
+def answer(refusal: Refusal, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the response: the row's status and code, its text, and `hint` and Retry-After where known."""
+    row = errors.TABLE[refusal.reason]
+    body = {"error": row.oauth, "error_description": _printable(_describe(refusal))}
+    if hint := refusal.metadata.get("hint"):
+        body["hint"] = _printable(hint)
+    headers = dict(headers or {})
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
+    if refusal.reason == "REQUEST_TOO_LARGE":
+        headers["connection"] = "close"  # the rest of the body is not read
+    return JSONResponse(body, row.http, headers)
+
+
+def _describe(refusal: Refusal) -> str:
+    if refusal.reason == "MISSING_PARAMETER" and "parameter" in refusal.metadata:
+        # gRPC names a field by its path, such as mfa_otp.otp
+        return errors.text(refusal.reason, {"parameter": _member(refusal.metadata["parameter"])})
+    try:
+        text = errors.text(refusal.reason, refusal.metadata)
+    except KeyError:  # a server of another version fills the text otherwise
+        text = re.sub(r"\s*\{\w+\}", "", errors.TABLE[refusal.reason].text) or "The request is refused."
+    wrong = [f"{_member(name)}: {why}" if name else why for name, why in refusal.violations]
+    return " ".join([text, "; ".join(wrong)]) if wrong else text
+
+
+def _member(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _printable(text: str) -> str:
+    return _unprintable.sub("?", text)[:MAX_DESCRIPTION]

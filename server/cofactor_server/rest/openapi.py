@@ -1,0 +1,332 @@
+"""The shapes in words of OpenAPI: FastAPI writes the document, and this says what bodies hold, since we parse them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_Schema = dict[str, Any]
+
+_AUTH0 = "http://auth0.com/oauth/grant-type/"
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+_TEXT: _Schema = {"type": "string", "minLength": 1}
+_OPTIONAL: _Schema = {"type": ["string", "null"]}  # null and "" are absent
+_SECRET: _Schema = {"type": "string", "minLength": 1, "format": "password"}
+_CLIENT: dict[str, _Schema] = {
+    "client_id": {**_OPTIONAL, "description": "Required, unless the client authenticates by HTTP Basic."},
+    "client_secret": {**_OPTIONAL, "format": "password", "description": "Not beside HTTP Basic."},
+}
+_TARGET: dict[str, _Schema] = {
+    "scope": {**_OPTIONAL, "description": "Space-separated."},
+    "audience": {**_OPTIONAL, "description": "The resource server."},
+}
+_URI: _Schema = {"type": "string", "format": "uri"}
+_WORDS: _Schema = {"type": "array", "items": {"type": "string"}}
+_BODY_WORDS: _Schema = {"anyOf": [_WORDS, {"type": "string", "description": "Separated by commas or spaces."}]}
+_PUBLIC_KEY: _Schema = {"type": "object", "description": "For the browser's WebAuthn call, in its JSON form."}
+
+
+def _object(
+    required: Mapping[str, _Schema], optional: Mapping[str, _Schema] | None = None, description: str = ""
+) -> _Schema:
+    schema: _Schema = {"type": "object", "properties": {**required, **(optional or {})}}
+    if required:
+        schema["required"] = list(required)
+    if description:
+        schema["description"] = description
+    return schema
+
+
+def _ref(name: str) -> _Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _one_of(*values: str) -> _Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+def _grant(grant_type: str, required: Sequence[str], optional: Mapping[str, _Schema] | None = None) -> _Schema:
+    members = dict.fromkeys(required, _SECRET)
+    return _object({"grant_type": {"const": grant_type}, **members}, {**(optional or {}), **_CLIENT})
+
+
+_GRANTS: dict[str, tuple[str, _Schema]] = {
+    "PasswordGrant": (
+        "password",
+        _grant("password", ("username", "password"), {"realm": _OPTIONAL, **_TARGET}),
+    ),
+    "PasswordRealmGrant": (
+        f"{_AUTH0}password-realm",
+        _grant(f"{_AUTH0}password-realm", ("username", "password", "realm"), _TARGET),
+    ),
+    "RefreshTokenGrant": ("refresh_token", _grant("refresh_token", ("refresh_token",), _TARGET)),
+    "MfaOtpGrant": (f"{_AUTH0}mfa-otp", _grant(f"{_AUTH0}mfa-otp", ("mfa_token", "otp"))),
+    "MfaOobGrant": (
+        f"{_AUTH0}mfa-oob",
+        _grant(
+            f"{_AUTH0}mfa-oob",
+            ("mfa_token", "oob_code"),
+            {"binding_code": {**_OPTIONAL, "description": "Required where binding_method is prompt."}},
+        ),
+    ),
+    "MfaRecoveryCodeGrant": (
+        f"{_AUTH0}mfa-recovery-code",
+        _grant(f"{_AUTH0}mfa-recovery-code", ("mfa_token", "recovery_code")),
+    ),
+    "MfaWebAuthnGrant": (
+        f"{_AUTH0}mfa-webauthn",
+        _object(
+            {
+                "grant_type": {"const": f"{_AUTH0}mfa-webauthn"},
+                "mfa_token": _SECRET,
+                "oob_code": _SECRET,
+                "credential": {
+                    "type": ["object", "string"],
+                    "description": "The browser's PublicKeyCredential in JSON; in a form as text.",
+                },
+            },
+            _CLIENT,
+        ),
+    ),
+}
+
+_REQUIREMENTS: _Schema = {
+    "type": "array",
+    "items": _object({"type": {"type": "string", "examples": ["otp", "phone", "email", "push-notification"]}}),
+}
+_CHANNEL = _one_of("sms", "voice", "email", "auth0")
+
+SCHEMAS: dict[str, _Schema] = {
+    "Error": _object(
+        {"error": _TEXT, "error_description": {"type": "string", "description": "Printable ASCII."}},
+        {"hint": {"type": "string", "description": "What may help, such as check_clock."}},
+    ),
+    "MfaRequired": _object(
+        {"error": {"const": "mfa_required"}, "error_description": _TEXT, "mfa_token": _SECRET},
+        {
+            "mfa_requirements": {
+                "oneOf": [_object({"challenge": _REQUIREMENTS}), _object({"enroll": _REQUIREMENTS})],
+                "description": "What the user can be challenged with, or can enroll.",
+            }
+        },
+    ),
+    "TokenRequest": {
+        "oneOf": [_ref(name) for name in _GRANTS],
+        "discriminator": {
+            "propertyName": "grant_type",
+            "mapping": {grant_type: f"#/components/schemas/{name}" for name, (grant_type, _) in _GRANTS.items()},
+        },
+    },
+    **{name: schema for name, (_, schema) in _GRANTS.items()},
+    "Tokens": _object(
+        {"access_token": _TEXT, "token_type": {"const": "Bearer"}, "expires_in": {"type": "integer", "minimum": 0}},
+        {
+            "scope": _TEXT,
+            "id_token": _TEXT,
+            "refresh_token": _TEXT,
+            "recovery_code": {**_TEXT, "description": "The replacement, after a recovery code was used."},
+        },
+    ),
+    "TokenParameter": _object({"token": _SECRET}, {"token_type_hint": _OPTIONAL, **_CLIENT}),
+    "Introspection": _object(
+        {"active": {"type": "boolean"}},
+        {
+            **dict.fromkeys(("iss", "sub", "client_id", "scope", "jti", "token_type", "acr"), _TEXT),
+            **{name: {"type": "integer"} for name in ("iat", "exp", "auth_time")},
+            "aud": _WORDS,
+            "amr": _WORDS,
+        },
+    ),
+    "Discovery": _object(
+        {
+            "issuer": _URI,
+            **{f"{name}_endpoint": _URI for name in ("authorization", "token", "revocation", "introspection")},
+            "jwks_uri": _URI,
+            **{
+                f"{name}_supported": _WORDS
+                for name in (
+                    "grant_types",
+                    "response_types",
+                    "subject_types",
+                    "scopes",
+                    "id_token_signing_alg_values",
+                    "token_endpoint_auth_methods",
+                    "revocation_endpoint_auth_methods",
+                    "introspection_endpoint_auth_methods",
+                )
+            },
+        }
+    ),
+    "JsonWebKeySet": _object(
+        {
+            "keys": {
+                "type": "array",
+                "items": _object(
+                    {"kty": _one_of("RSA", "EC"), "kid": _TEXT, "use": {"const": "sig"}, "alg": _TEXT},
+                    dict.fromkeys(("n", "e", "crv", "x", "y"), _TEXT),
+                ),
+            }
+        }
+    ),
+    "ChallengeRequest": _object(
+        {"mfa_token": _SECRET},
+        {
+            "challenge_type": {
+                **_BODY_WORDS,
+                "description": "Some of otp, oob, webauthn: what the client can handle. Absent: anything.",
+            },
+            "authenticator_id": {**_OPTIONAL, "description": "Absent: the server picks one."},
+            "oob_channel": {"anyOf": [_CHANNEL, {"type": "null"}]},
+            **_CLIENT,
+        },
+    ),
+    "Challenge": _object(
+        {"challenge_type": _one_of("otp", "oob", "webauthn")},
+        {
+            "oob_code": _TEXT,
+            "binding_method": {"const": "prompt", "description": "The user types the code that was sent."},
+            "number": {**_TEXT, "description": "What the user types on the device that shows the prompt."},
+            "authn_params_public_key": _PUBLIC_KEY,
+        },
+    ),
+    "AssociateRequest": _object(
+        {"authenticator_types": {**_BODY_WORDS, "description": "One of otp, oob, webauthn; the first counts."}},
+        {
+            "oob_channels": {**_BODY_WORDS, "description": "For oob: one of sms, voice, email, auth0."},
+            "phone_number": {**_OPTIONAL, "description": "For sms and voice: E.164."},
+            "email": {**_OPTIONAL, "description": "For email; absent: the profile's."},
+            "name": _OPTIONAL,
+            **_CLIENT,
+        },
+        "`authentication_types` and `oob_channel` are taken for the names here.",
+    ),
+    "Enrollment": _object(
+        {"authenticator_type": _one_of("otp", "oob", "webauthn")},
+        {
+            "binding_method": {"const": "prompt"},
+            "secret": {**_TEXT, "description": "Base32."},
+            "barcode_uri": {**_TEXT, "description": "For a QR code."},
+            "recovery_codes": _WORDS,
+            "oob_channel": _CHANNEL,
+            "oob_code": _TEXT,
+            "authn_params_public_key": _PUBLIC_KEY,
+        },
+    ),
+    "Authenticator": _object(
+        {"id": _TEXT, "authenticator_type": _TEXT, "active": {"type": "boolean"}, "type": _TEXT},
+        {"oob_channel": _CHANNEL, "name": _TEXT},
+    ),
+    "RenameRequest": _object({"name": {**_TEXT, "maxLength": 64}}, _CLIENT),
+}
+
+_SECURITY_SCHEMES: dict[str, _Schema] = {
+    "client": {"type": "http", "scheme": "basic", "description": "client_id and client_secret, each form-urlencoded."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An mfa_token, or an access token for <issuer>mfa/."},
+}
+_BY_CLIENT: list[dict[str, list[str]]] = [{}, {"client": []}]
+_BY_USER: list[dict[str, list[str]]] = [{"bearer": []}]
+
+
+def _content(schema: _Schema, *media_types: str) -> dict[str, Any]:
+    return {media_type: {"schema": schema} for media_type in media_types}
+
+
+def _operation(  # what add_api_route takes; a helper of constants only
+    tag: str,
+    name: str,
+    summary: str,
+    *,
+    answers: _Schema | None = None,
+    takes: str = "",
+    security: Sequence[Mapping[str, list[str]]] = (),
+    parameters: Sequence[_Schema] = (),
+) -> dict[str, Any]:
+    error = {"description": "Refused", "content": _content(_ref("Error"), _JSON)}
+    responses: dict[int | str, dict[str, Any]] = {
+        "4XX": {**error, "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}},
+        "5XX": {**error, "description": "Failed"},
+    }
+    if answers is not None:
+        responses = {200: {"description": "Done", "content": _content(answers, _JSON)}, **responses}
+    extra: dict[str, Any] = {"security": list(security)}
+    if takes:
+        extra["requestBody"] = {"required": True, "content": _content(_ref(takes), _JSON, _FORM)}
+    if parameters:
+        extra["parameters"] = list(parameters)
+    return {"tags": [tag], "operation_id": name, "summary": summary, "responses": responses, "openapi_extra": extra}
+
+
+_ID: _Schema = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "Percent-encoded once.",
+    "schema": {"type": "string", "examples": ["totp|dev_8Rk2TqLmXw4YbN0a"]},
+}
+
+TOKEN = _operation(
+    "tokens",
+    "issueToken",
+    "Exchange a grant for tokens",
+    answers=_ref("Tokens"),
+    takes="TokenRequest",
+    security=_BY_CLIENT,
+)
+TOKEN["responses"][403] = {
+    "description": "A second factor is awaited, or the grant is refused",
+    "content": _content({"anyOf": [_ref("MfaRequired"), _ref("Error")]}, _JSON),
+}
+REVOKE = _operation("tokens", "revokeToken", "Revoke a token", takes="TokenParameter", security=_BY_CLIENT)
+INTROSPECT = _operation(
+    "tokens",
+    "introspectToken",
+    "Ask about a token",
+    answers=_ref("Introspection"),
+    takes="TokenParameter",
+    security=_BY_CLIENT,
+)
+DISCOVERY = _operation("tokens", "discover", "Describe the issuer", answers=_ref("Discovery"))
+KEYS = _operation("tokens", "getJsonWebKeySet", "Get the public keys", answers=_ref("JsonWebKeySet"))
+CHALLENGE = _operation(
+    "challenges",
+    "createChallenge",
+    "Create a challenge",
+    answers=_ref("Challenge"),
+    takes="ChallengeRequest",
+    security=_BY_CLIENT,
+)
+ASSOCIATE = _operation(
+    "authenticators",
+    "enrollAuthenticator",
+    "Begin an enrollment",
+    answers=_ref("Enrollment"),
+    takes="AssociateRequest",
+    security=_BY_USER,
+)
+LIST = _operation(
+    "authenticators",
+    "listAuthenticators",
+    "List the user's authenticators",
+    answers={"type": "array", "items": _ref("Authenticator")},
+    security=_BY_USER,
+)
+RENAME = _operation(
+    "authenticators",
+    "updateAuthenticator",
+    "Rename an authenticator",
+    answers=_ref("Authenticator"),
+    takes="RenameRequest",
+    security=_BY_USER,
+    parameters=[_ID],
+)
+DELETE = _operation(
+    "authenticators", "deleteAuthenticator", "Remove an authenticator", security=_BY_USER, parameters=[_ID]
+)
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the components that the operations refer to."""
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(SCHEMAS)
+    components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
+    return document

@@ -1,0 +1,91 @@
+"""The application over the in-process channel, and a client that compares each answer with /openapi.json."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx2
+import pytest
+from cofactor_server.rest.app import create_app
+from cofactor_server.rpc.local import LocalChannel
+from fastapi import FastAPI
+
+from tests.rest.fake_api import FakeApi
+from tests.rest.schemas import faults
+
+ISSUER = "https://mfa.example.com/"
+PUBLIC = ("/oauth/", "/mfa/")
+
+Connect = Callable[..., httpx2.AsyncClient]
+
+
+class DescribedTransport(httpx2.ASGITransport):
+    """Fails the test on an answer that the document does not describe, or without the headers of section 1.3."""
+
+    def __init__(self, app: FastAPI, **options: Any) -> None:
+        super().__init__(app=app, **options)
+        self._document = app.openapi()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        await response.aread()
+        path = request.url.path
+        if path.startswith(PUBLIC):
+            assert response.headers["cache-control"] == "no-store"
+            assert response.headers["pragma"] == "no-cache"
+        assert "www-authenticate" not in response.headers
+        if response.content:
+            expected = "application/json; charset=utf-8" if path.startswith("/mfa/") else "application/json"
+            assert response.headers["content-type"] == expected
+        if response.status_code >= 400:
+            description = response.json()["error_description"]
+            assert re.fullmatch(r"[ !#-\[\]-~]*", description), description  # RFC 6749 section 5.2
+        if (operation := self._operation(request.method, path)) is not None:
+            assert self._faults(operation, response) == []
+        return response
+
+    def _operation(self, method: str, path: str) -> Any:
+        for template, operations in self._document["paths"].items():
+            pattern = re.sub(r"\\\{id\\\}", "[^/]+", re.escape(template))
+            if re.fullmatch(pattern, path):
+                return operations.get(method.lower())
+        return None
+
+    def _faults(self, operation: Any, response: httpx2.Response) -> list[str]:
+        described = operation["responses"]
+        status = response.status_code
+        entry = described.get(str(status)) or described.get(f"{status // 100}XX")
+        if entry is None:
+            return [f"status {status} is not described"]
+        schema = entry.get("content", {}).get("application/json", {}).get("schema")
+        if not response.content:
+            return [] if schema is None else ["the body is missing"]
+        return ["a body is not described"] if schema is None else faults(response.json(), schema, self._document)
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+async def connect(api: FakeApi) -> AsyncIterator[Connect]:
+    """Make clients of applications with other settings; `client` is the peer's address."""
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(LocalChannel())
+        api.register(channel)
+
+        def make(client: tuple[str, int] | None = ("192.0.2.1", 50000), **settings: Any) -> httpx2.AsyncClient:
+            app = create_app(channel, **{"issuer": ISSUER, **settings})
+            transport = DescribedTransport(app, client=client)
+            made = httpx2.AsyncClient(transport=transport, base_url="https://mfa.example.com")
+            stack.push_async_callback(made.aclose)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def http(connect: Connect) -> httpx2.AsyncClient:
+    return connect()
