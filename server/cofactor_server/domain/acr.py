@@ -81,5 +81,5 @@ def authentication(methods: Iterable[str], facts: Facts | None, *, time: int) ->
     if facts is None:
         return Authentication(Level.ONE_FACTOR, first, time)
     both = facts.possession is not Possession.NONE and bool(first)
-    amr = (*first, *facts.amr, *(("mfa",) if both else ()))
-    return Authentication(level_of(facts), amr, time, recovery=facts.recovery)
+    amr = dict.fromkeys((*first, *facts.amr, *(("mfa",) if both else ())))
+    return Authentication(level_of(facts), tuple(amr), time, recovery=facts.recovery)

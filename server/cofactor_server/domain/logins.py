@@ -45,7 +45,13 @@ class Login:
         return now >= self.expires_at or self.issued_at > now + CLOCK_LEEWAY
 
     def may_enroll(self, user: User, client: Client) -> bool:
-        """Tell whether a user who is not enrolled may enroll within this login (security.md 3 and 6)."""
+        """Tell whether a user who is not enrolled may enroll within this login (security.md 3 and 6).
+
+        A refresh token alone never enrolls: whoever stole one would own the account's second factor, and a client that
+        vouches without `enroll` would have a way round it (S101).
+        """
+        if self.first_factor is FirstFactor.REFRESH:
+            return False
         if user.enrollment is not None:
             return user.enrollment is Enrollment.AT_LOGIN
         if self.first_factor is FirstFactor.VOUCHED:

@@ -110,15 +110,17 @@ class Authority:
     def may_change(self, mine: Sequence[Authenticator]) -> CofactorError | None:
         """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
 
-        An enrolled user shows at least the highest level that his active authenticators reach, or a recovery code,
-        which is there for replacing what was lost (S32).
+        An enrolled user shows at least the highest level that his authenticators reach, those that failures disabled
+        among them: exhausting one must not lower what the others have to show. A recovery code is enough, being there
+        for replacing what was lost (S32).
         """
         access = self._access
         if not enrolled(mine):
             return None
         if access.level is Level.ONE_FACTOR:
             return BearerInvalid()
-        highest = max((Level.of(a.acr) for a in mine if a.usable()), default=Level.ONE_FACTOR)
+        confirmed = (a for a in mine if a.state is not State.PENDING)
+        highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
         return None if access.level >= highest or access.recovery else InsufficientAuthentication()
 
 
@@ -387,7 +389,7 @@ class Authenticators:
         authority = Authority.of(caller)
         account = await self._records.read(queries.account, authority.user_id, authority.login_id)
         if account is None:
-            raise MfaTokenStale if authority.login else BearerInvalid
+            raise MfaTokenStale
         if refusal := user_refusal(account.user, authority.epoch):
             raise refusal
         if account.spent:

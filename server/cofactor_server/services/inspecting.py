@@ -64,9 +64,14 @@ class TokenStates:
         """Revoke a token of this client; every other is left alone, without telling."""
         if (claims := self._access_tokens.claims(token)) is not None:
             if claims.client_id == client.id:
-                await self._decider.decide(caller, RevokeAccessToken(claims, self._clock.now()))
+                with self._decider.under_way(caller):
+                    await self._decider.decide(caller, RevokeAccessToken(claims, self._clock.now()))
         elif (presented := Presented.parse(token)) is not None:
-            await self._decider.decide(caller, RevokeFamily(self._refresh_tokens, client, presented))
+            with self._decider.under_way(caller):
+                # A forged one takes no place in the queue of the user that it names.
+                family = await self._records.read(queries.family, presented.user_id, presented.family_id)
+                if family is not None and self._refresh_tokens.is_genuine(family, presented):
+                    await self._decider.decide(caller, RevokeFamily(self._refresh_tokens, client, presented))
 
     async def introspect(self, client: Client, token: str) -> Introspection:
         """Return what a token says to this client; see `TokenService.IntrospectToken`."""

@@ -38,13 +38,13 @@ class Policy:
         """
         deployment = self._deployment
         scopes = list(dict.fromkeys(target.scope.split()))
-        if deployment.is_mfa_audience(target.audience):
+        audience = target.audience or (client.audiences[0] if client.audiences else "")
+        if deployment.is_mfa_audience(audience):
             return Target(" ".join(s for s in scopes if s in (*MFA_SCOPES, "openid")), deployment.mfa_audience)
         if target.audience and target.audience not in client.audiences:
             raise AudienceNotAllowed
         if GrantType.REFRESH_TOKEN not in client.grant_types:
             scopes = [scope for scope in scopes if scope != "offline_access"]
-        audience = target.audience or (client.audiences[0] if client.audiences else "")
         return Target(" ".join(scopes), audience)
 
     def requirement(

@@ -33,7 +33,7 @@ from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeat, Repeats
-from cofactor_server.services.standing import login_refusal
+from cofactor_server.services.standing import login_refusal, party_refusal
 from cofactor_server.store.work import Needs, Work
 
 POLL_INTERVAL = 5 * SECOND
@@ -72,7 +72,12 @@ class Redeemer:
     clock: Clock
 
     def settled(self, work: Work, request: Request, now: int) -> Issue | CofactorError | None:
-        """Return what was decided before, or why the login can't go on; None if it is open."""
+        """Return what was decided before, or why the login can't go on; None if it is open.
+
+        What was decided is given again only while user and client still stand behind it.
+        """
+        if refusal := party_refusal(work, request.login, request.client):
+            return refusal
         if repeated := self.repeats.find(work, request.login.user_id, request.repeat, now):
             return repeated
         return login_refusal(work, request.login, request.client, now)
@@ -287,6 +292,10 @@ def activate(work: Work, authenticator: Authenticator, request: Request, now: in
     if active >= ACTIVE_CODE_AUTHENTICATORS:
         return TooManyAuthenticators()
     first = not enrolled(mine)
+    user = work.user(authenticator.user_id)
+    if first and user is not None and user.enrollment is not None:
+        # What an operator said after a reset was about this enrollment, and no other (security.md 3).
+        work.save_user(replace(user, enrollment=None))
     has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
     together = {a.id for a in linked(work, authenticator)}
     for a in mine:

@@ -88,7 +88,11 @@ class RefreshTokens:
     def next(self, family: RefreshFamily) -> tuple[RefreshFamily, str]:
         """Return the family with the next generation, and that generation's token."""
         generation = family.generation + 1
-        token = self._token(family, generation)
+        try:
+            token = self._token(family, generation)
+        except SealBroken:  # its MAC key was retired: the active one takes over
+            family = replace(family, mac_key_id=self._keyring.active_id)
+            token = self._token(family, generation)
         return replace(family, generation=generation, token_sha256=sha256(token)), token
 
     def is_genuine(self, family: RefreshFamily, presented: Presented) -> bool:
@@ -152,29 +156,27 @@ class Refresh:
         user = work.user(presented.user_id)
         if user is None:
             return RefreshTokenOrphaned()
+        if refusal := _ended(user, family, now):
+            return refusal
         if repeated := self.repeats.find(work, user.id, self.repeat, now):
             return repeated
-        if refusal := self._stale(work, user, family, now):
-            return refusal
+        if presented.generation != family.generation:
+            return self._reused(work, family, now)
         if self.wants_mfa_audience:
             return WantsMfa(family, user.epoch)
+        return self._rotate(work, user, family, now)
+
+    def _reused(self, work: Work, family: RefreshFamily, now: int) -> CofactorError:
+        """Revoke the family: whoever holds its newest token is no longer certain to be the user (S110)."""
+        work.save_family(replace(family, revoked=True))
+        work.record(Event(family.user_id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
+        return RefreshTokenInvalid()
+
+    def _rotate(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue | CofactorError:
         if self.audience not in ("", family.audience):
             return AudienceNotAllowed()
         if not set(self.scope.split()) <= set(family.scope.split()):
             return InvalidScope()
-        return self._rotate(work, user, family, now)
-
-    def _stale(self, work: Work, user: User, family: RefreshFamily, now: int) -> CofactorError | None:
-        if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
-            return RefreshTokenInvalid()
-        if self.presented.generation != family.generation:
-            # Somebody used it before: whoever holds the newest one is no longer certain to be the user (S110).
-            work.save_family(replace(family, revoked=True))
-            work.record(Event(user.id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
-            return RefreshTokenInvalid()
-        return UserBlocked() if user.blocked else None
-
-    def _rotate(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue:
         rotated, token = self.tokens.next(family)
         work.save_family(rotated)
         issue = Issue(
@@ -190,6 +192,12 @@ class Refresh:
         )
         self.repeats.keep(work, self.repeat, issue, now)
         return issue
+
+
+def _ended(user: User, family: RefreshFamily, now: int) -> CofactorError | None:
+    if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
+        return RefreshTokenInvalid()
+    return UserBlocked() if user.blocked else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,14 +29,19 @@ def client_refusal(work: Work, client: Client) -> CofactorError | None:
     return None if work.client(client.id) == client else InvalidClient()
 
 
-def login_refusal(work: Work, login: Login, client: Client | None, now: int) -> CofactorError | None:
-    """Return why a login can't go on, read under the user's lock; None if it can."""
+def party_refusal(work: Work, login: Login, client: Client | None) -> CofactorError | None:
+    """Return why the client or the user does not stand behind a login any more; None if both do."""
     if client is not None:
         if client.id != login.client_id:
             return MfaTokenForeign()
         if refusal := client_refusal(work, client):
             return refusal
-    if refusal := user_refusal(work.user(login.user_id), login.epoch):
+    return user_refusal(work.user(login.user_id), login.epoch)
+
+
+def login_refusal(work: Work, login: Login, client: Client | None, now: int) -> CofactorError | None:
+    """Return why a login can't go on, read under the user's lock; None if it can."""
+    if refusal := party_refusal(work, login, client):
         return refusal
     if work.is_spent(login.user_id, login.id):
         return MfaTokenStale()

@@ -257,6 +257,10 @@ class Tokens:
         presented = Presented.parse(grant.refresh_token)
         if presented is None:
             raise RefreshTokenInvalid
+        # It names a user: a forged one must not take one of the places that this user's calls have in the queue.
+        family = await self._records.read(queries.family, presented.user_id, presented.family_id)
+        if family is None or not self._redeemer.refresh_tokens.is_genuine(family, presented):
+            raise RefreshTokenInvalid
         target = grant.target
         refresh = Refresh(
             tokens=self._redeemer.refresh_tokens,

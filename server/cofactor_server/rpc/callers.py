@@ -1,0 +1,218 @@
+"""Who may call what: one table, and how a call's credentials become its Caller (security.md 5).
+
+A user named in a request does not exist in v1: whose authenticators a call concerns is said by its bearer token alone.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.logins import Login
+from cofactor_server.errors import (
+    BearerInvalid,
+    BearerMissing,
+    CallerNotAllowed,
+    DeadlineExceeded,
+    InsufficientScope,
+    InvalidClient,
+    MfaTokenForeign,
+    MfaTokenMalformed,
+    MissingParameter,
+)
+from cofactor_server.rpc import credentials
+from cofactor_server.rpc.credentials import Credentials
+from cofactor_server.rpc.source import Sources
+
+
+class Callers(Protocol):
+    """Verifies what callers present; `services.callers` does it."""
+
+    async def client(self, client_id: str, secret: str | None) -> Client:
+        """Return the client; without a secret a public one that names itself. Raises InvalidClient."""
+        ...
+
+    def login(self, mfa_token: str) -> Login:
+        """Return the login an mfa_token stands for. Raises MfaTokenMalformed, MfaTokenExpired."""
+        ...
+
+    def access(self, token: str) -> Access:
+        """Return what an access token for the MFA audience allows. Raises BearerInvalid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Anyone:
+    """No credentials are asked for, and none are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByClient:
+    """A client, authenticated if it is confidential."""
+
+    confidential: bool = False
+    """Whether public clients are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByLogin:
+    """A client with an mfa_token that was issued to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByBearer:
+    """A user's token; client credentials may be sent beside it, and are then verified."""
+
+    scope: str
+    """What an access token for the MFA audience must allow."""
+    mfa_token: bool = False
+    """Whether an mfa_token will do."""
+
+
+Rule: TypeAlias = Anyone | ByClient | ByLogin | ByBearer
+
+RULES: Mapping[str, Rule] = {
+    "/cofactor.v1.TokenService/IssueToken": ByClient(),
+    "/cofactor.v1.TokenService/GetJsonWebKeySet": Anyone(),
+    "/cofactor.v1.TokenService/RevokeToken": ByClient(),
+    "/cofactor.v1.TokenService/IntrospectToken": ByClient(confidential=True),
+    "/cofactor.v1.ChallengeService/CreateChallenge": ByLogin(),
+    "/cofactor.v1.ChallengeService/WatchChallenge": ByLogin(),
+    "/cofactor.v1.ChallengeService/AnswerChallenge": ByLogin(),  # signed answers get a row of their own with devices
+    "/cofactor.v1.AuthenticatorService/EnrollAuthenticator": ByBearer("enroll", mfa_token=True),
+    "/cofactor.v1.AuthenticatorService/ListAuthenticators": ByBearer("read:authenticators", mfa_token=True),
+    "/cofactor.v1.AuthenticatorService/GetAuthenticator": ByBearer("read:authenticators"),
+    "/cofactor.v1.AuthenticatorService/UpdateAuthenticator": ByBearer("enroll"),
+    "/cofactor.v1.AuthenticatorService/DeleteAuthenticator": ByBearer("remove:authenticators"),
+    "/grpc.health.v1.Health/Check": Anyone(),
+    "/grpc.health.v1.Health/List": Anyone(),
+    "/grpc.health.v1.Health/Watch": Anyone(),
+    # Registered only when asked for.
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Anyone(),
+}
+
+
+class RuleMissing(Exception):
+    """An RPC has no row in the table; the server does not start."""
+
+
+def check_complete(services: Iterable[ServiceDescriptor], rules: Mapping[str, Rule] = RULES) -> None:
+    """Raise RuleMissing, naming the method, unless every method of `services` has a row."""
+    for service in services:
+        for method in service.methods:
+            if f"/{service.full_name}/{method.name}" not in rules:
+                raise RuleMissing(f"/{service.full_name}/{method.name} has no row in rpc/callers.py")
+
+
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+
+
+def admitted() -> Caller:
+    """Return the caller of the call that is being served; for servicers, which hand it on as an argument."""
+    return _CALLER.get()
+
+
+class Admission:
+    """Enforces the table.
+
+    Args:
+        callers: Verifies credentials.
+        sources: Tells where a call comes from.
+        rules: The table; a composition with services of its own adds their rows.
+    """
+
+    def __init__(self, callers: Callers, sources: Sources, rules: Mapping[str, Rule] = RULES) -> None:
+        self._callers = callers
+        self._sources = sources
+        self._rules = rules
+
+    def rule(self, method: str) -> Rule | None:
+        """Return the row of a full method name; None refuses every call."""
+        return self._rules.get(method)
+
+    async def admit(self, rule: Rule | None, context: Any) -> Caller:
+        """Return the caller, known to `admitted` from now on.
+
+        Raises:
+            CofactorError: The rule is not met; the reason says how.
+        """
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded
+        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+        if isinstance(rule, Anyone):
+            caller = Caller(deadline=deadline)
+        else:
+            presented = credentials.read(context.invocation_metadata())
+            client, login, access = await self._verified(rule, presented)
+            source = self._sources.of(context, client, presented)
+            caller = Caller(client, login, access, source, deadline)
+        _CALLER.set(caller)
+        return caller
+
+    async def _verified(
+        self, rule: Rule | None, presented: Credentials
+    ) -> tuple[Client | None, Login | None, Access | None]:
+        match rule:
+            case ByClient(confidential):
+                client = await self._client(presented)
+                if confidential and not client.confidential:
+                    raise CallerNotAllowed
+                return client, None, None
+            case ByLogin():
+                client = await self._client(presented)
+                own = self._login(presented.bearer)
+                if own.client_id != client.id:
+                    raise MfaTokenForeign
+                return client, own, None
+            case ByBearer():
+                login, access = self._bearer(rule, presented.bearer)
+                if presented.client_id is None:
+                    return None, login, access
+                beside = await self._client(presented)
+                if login is not None and beside.id != login.client_id:
+                    raise MfaTokenForeign
+                if access is not None and beside.id != access.client_id:
+                    raise BearerInvalid
+                return beside, login, access
+        raise CallerNotAllowed
+
+    async def _client(self, presented: Credentials) -> Client:
+        if presented.client_id is None:
+            raise InvalidClient
+        client = await self._callers.client(presented.client_id, presented.secret)
+        if client.confidential and presented.secret is None:  # whatever the service thinks of it
+            raise InvalidClient
+        return client
+
+    def _login(self, token: str | None) -> Login:
+        if token is None:
+            raise MissingParameter(parameter="mfa_token")
+        if not token or _is_access_token(token):
+            raise MfaTokenMalformed
+        return self._callers.login(token)
+
+    def _bearer(self, rule: ByBearer, token: str | None) -> tuple[Login | None, Access | None]:
+        if token is None:
+            raise BearerMissing
+        if _is_access_token(token):
+            access = self._callers.access(token)
+            if rule.scope not in access.scopes:
+                raise InsufficientScope(scopes=rule.scope)
+            return None, access
+        if not token or not rule.mfa_token:
+            raise BearerInvalid
+        try:
+            return self._callers.login(token), None
+        except MfaTokenMalformed:
+            raise BearerInvalid from None
+
+
+def _is_access_token(token: str) -> bool:
+    """Tell an access token, a JWS in compact form, from an mfa_token, which has no dots (S106)."""
+    return token.count(".") == 2

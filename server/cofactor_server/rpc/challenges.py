@@ -1,0 +1,43 @@
+"""ChallengeService over gRPC."""
+
+# ruff: noqa: ARG002 - a servicer takes what the interface gives
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from cofactor.v1 import challenges_pb2 as pb
+from cofactor.v1.challenges_pb2_grpc import ChallengeServiceServicer
+
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.requests import ChallengeRequest, CreatedChallenge
+from cofactor_server.errors import Unimplemented
+from cofactor_server.rpc.callers import admitted
+from cofactor_server.rpc.convert import challenges as convert
+
+
+class Challenges(Protocol):
+    """Prepares challenges; `services.challenges` does it."""
+
+    async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
+        """Prepare a challenge to be answered."""
+        ...
+
+
+class ChallengeServicer(ChallengeServiceServicer):
+    """Speaks for `Challenges`."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    async def CreateChallenge(self, request: pb.CreateChallengeRequest, context: Any) -> pb.CreateChallengeResponse:
+        challenge = await self._challenges.create(admitted(), convert.challenge_request(request))
+        return convert.created(challenge)
+
+    # Not async: a generator that only raises has to yield somewhere.
+    def WatchChallenge(
+        self, request: pb.WatchChallengeRequest, context: Any
+    ) -> AsyncIterator[pb.WatchChallengeResponse]:
+        raise Unimplemented
+
+    async def AnswerChallenge(self, request: pb.AnswerChallengeRequest, context: Any) -> pb.AnswerChallengeResponse:
+        raise Unimplemented

@@ -1,0 +1,235 @@
+"""TokenService: grants in, outcomes out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import assert_never
+
+from cofactor.v1 import tokens_pb2 as pb
+from google.protobuf import duration_pb2
+
+from cofactor_server.domain.grants import (
+    AnswerPending,
+    Grant,
+    MfaOobGrant,
+    MfaOtpGrant,
+    MfaRecoveryCodeGrant,
+    MfaRequired,
+    MfaWebAuthnGrant,
+    Outcome,
+    PasswordGrant,
+    RefreshTokenGrant,
+    Target,
+    Tokens,
+    VouchedGrant,
+)
+from cofactor_server.domain.requests import Introspection
+from cofactor_server.errors import MissingParameter, UnsupportedGrantType
+from cofactor_server.rpc.convert import kinds
+from cofactor_server.rpc.convert.fields import (
+    CODE_LENGTH,
+    ID_LENGTH,
+    NAME,
+    SCOPE,
+    SECRET,
+    TOKEN_LENGTH,
+    VISIBLE,
+    WORD,
+    Fields,
+    duration,
+    instant,
+    timestamp,
+)
+
+USERNAME_LENGTH = 256
+PASSWORD_OCTETS = 1_024
+REALM_LENGTH = 64
+SCOPE_LENGTH = 1_024
+AUDIENCE_LENGTH = 512
+SUBJECT_LENGTH = 256
+LABEL_LENGTH = 256
+METHODS = 8
+METHOD_LENGTH = 16
+RECOVERY_CODE_LENGTH = 64
+CREDENTIAL_LENGTH = 32_768
+REQUEST_ID_LENGTHS = range(16, 65)
+
+_JSON_WEB_KEY = tuple(field.name for field in pb.JsonWebKey.DESCRIPTOR.fields)
+
+
+def issue(request: pb.IssueTokenRequest) -> tuple[Grant, str]:
+    """Return the grant and the request_id.
+
+    Raises:
+        UnsupportedGrantType: No grant is set, or one that this version does not know.
+        MissingParameter: A required field is empty.
+        InvalidRequest: Fields are beyond their limits.
+    """
+    name = request.WhichOneof("grant")
+    if name is None:
+        raise UnsupportedGrantType
+    fields = Fields()
+    grant = _GRANTS[name](request, fields)
+    request_id = fields.text("request_id", request.request_id, REQUEST_ID_LENGTHS[-1], VISIBLE)
+    if request_id and len(request_id) < REQUEST_ID_LENGTHS[0]:
+        fields.refuse("request_id", f"is shorter than {REQUEST_ID_LENGTHS[0]} characters")
+    fields.done()
+    return grant, request_id
+
+
+def token(request: pb.RevokeTokenRequest | pb.IntrospectTokenRequest) -> str:
+    """Return the token that is to be revoked or asked about."""
+    fields = Fields()
+    value = fields.required("token", request.token, TOKEN_LENGTH, VISIBLE)
+    fields.done()
+    return value
+
+
+def _password(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.password
+    username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
+    return PasswordGrant(username, _secret(fields, grant.password), target=_target(grant.target, fields))
+
+
+def _password_realm(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.password_realm
+    username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
+    password = _secret(fields, grant.password)
+    realm = fields.required("realm", grant.realm, REALM_LENGTH, NAME)
+    return PasswordGrant(username, password, realm, _target(grant.target, fields), by_realm=True)
+
+
+def _refresh_token(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.refresh_token
+    refresh_token = fields.required("refresh_token", grant.refresh_token, TOKEN_LENGTH, VISIBLE)
+    return RefreshTokenGrant(refresh_token, _target(grant.target, fields))
+
+
+def _mfa_otp(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.mfa_otp
+    return MfaOtpGrant(
+        fields.required("mfa_token", grant.mfa_token, TOKEN_LENGTH, VISIBLE),
+        fields.required("otp", grant.otp, CODE_LENGTH, NAME),
+        fields.text("authenticator_id", grant.authenticator_id, ID_LENGTH, VISIBLE),
+    )
+
+
+def _mfa_oob(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.mfa_oob
+    return MfaOobGrant(
+        fields.required("mfa_token", grant.mfa_token, TOKEN_LENGTH, VISIBLE),
+        fields.required("oob_code", grant.oob_code, TOKEN_LENGTH, VISIBLE),
+        fields.text("binding_code", grant.binding_code, CODE_LENGTH, NAME),
+    )
+
+
+def _mfa_recovery_code(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.mfa_recovery_code
+    return MfaRecoveryCodeGrant(
+        fields.required("mfa_token", grant.mfa_token, TOKEN_LENGTH, VISIBLE),
+        fields.required("recovery_code", grant.recovery_code, RECOVERY_CODE_LENGTH, NAME),
+    )
+
+
+def _mfa_webauthn(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.mfa_webauthn
+    return MfaWebAuthnGrant(
+        fields.required("mfa_token", grant.mfa_token, TOKEN_LENGTH, VISIBLE),
+        fields.required("oob_code", grant.oob_code, TOKEN_LENGTH, VISIBLE),
+        fields.required("credential_json", grant.credential_json, CREDENTIAL_LENGTH, SECRET),
+    )
+
+
+def _vouched(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
+    grant = request.vouched
+    realm = fields.required("realm", grant.realm, REALM_LENGTH, NAME)
+    subject = fields.required("subject", grant.subject, SUBJECT_LENGTH, NAME)
+    if not grant.methods:
+        raise MissingParameter(parameter="methods")
+    if len(grant.methods) > METHODS:
+        fields.refuse("methods", f"has more than {METHODS} values")
+    methods = tuple(fields.required("methods", method, METHOD_LENGTH, WORD) for method in grant.methods[:METHODS])
+    if not grant.HasField("authenticate_time"):
+        raise MissingParameter(parameter="authenticate_time")
+    time = instant(fields, "authenticate_time", grant.authenticate_time)
+    label = fields.text("label", grant.label, LABEL_LENGTH, NAME)
+    return VouchedGrant(realm, subject, methods, time, label, _target(grant.target, fields))
+
+
+_GRANTS: Mapping[str, Callable[[pb.IssueTokenRequest, Fields], Grant]] = {
+    "password": _password,
+    "password_realm": _password_realm,
+    "refresh_token": _refresh_token,
+    "mfa_otp": _mfa_otp,
+    "mfa_oob": _mfa_oob,
+    "mfa_recovery_code": _mfa_recovery_code,
+    "mfa_webauthn": _mfa_webauthn,
+    "vouched": _vouched,
+}
+
+
+def _target(target: pb.TokenTarget, fields: Fields) -> Target:
+    return Target(
+        fields.text("scope", target.scope, SCOPE_LENGTH, SCOPE),
+        fields.text("audience", target.audience, AUDIENCE_LENGTH, VISIBLE),
+    )
+
+
+def _secret(fields: Fields, value: str) -> str:
+    password = fields.required("password", value, PASSWORD_OCTETS, SECRET)
+    if len(password) <= PASSWORD_OCTETS < len(password.encode()):
+        fields.refuse("password", f"is longer than {PASSWORD_OCTETS} octets")
+    return password
+
+
+def outcome(value: Outcome) -> pb.IssueTokenResponse:
+    """Return what became of the grant."""
+    match value:
+        case Tokens():
+            return pb.IssueTokenResponse(
+                tokens=pb.Tokens(
+                    access_token=value.access_token,
+                    token_type="Bearer",
+                    expires_in=duration_pb2.Duration(seconds=value.expires_in),
+                    scope=value.scope,
+                    id_token=value.id_token,
+                    refresh_token=value.refresh_token,
+                    recovery_code=value.recovery_code,
+                )
+            )
+        case MfaRequired():
+            required = pb.MfaRequired(mfa_token=value.mfa_token, expire_time=timestamp(value.expires_at))
+            if value.enroll:
+                required.enroll.CopyFrom(pb.EnrollRequirement(kinds=kinds.all_to_wire(value.kinds)))
+            else:
+                required.challenge.CopyFrom(pb.ChallengeRequirement(kinds=kinds.all_to_wire(value.kinds)))
+            return pb.IssueTokenResponse(mfa_required=required)
+        case AnswerPending():
+            return pb.IssueTokenResponse(answer_pending=pb.AnswerPending(poll_interval=duration(value.poll_interval)))
+    assert_never(value)
+
+
+def key_set(keys: Iterable[Mapping[str, str]]) -> pb.GetJsonWebKeySetResponse:
+    """Return public keys, their known members only."""
+    return pb.GetJsonWebKeySetResponse(
+        keys=[pb.JsonWebKey(**{name: key[name] for name in _JSON_WEB_KEY if name in key}) for key in keys]
+    )
+
+
+def introspection(value: Introspection) -> pb.IntrospectTokenResponse:
+    """Return what a token says; an inactive one says nothing."""
+    if not value.active:
+        return pb.IntrospectTokenResponse()
+    return pb.IntrospectTokenResponse(
+        active=True,
+        iss=value.iss,
+        sub=value.sub,
+        aud=value.aud,
+        client_id=value.client_id,
+        scope=value.scope,
+        jti=value.jti,
+        token_type=value.token_type,
+        iat=value.iat,
+        exp=value.exp,
+        auth_time=value.auth_time,
+        acr=value.acr,
+        amr=value.amr,
+    )

@@ -1,0 +1,122 @@
+"""What a call's metadata says about who calls: client credentials, a bearer token, forwarded addresses."""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_plus
+
+from cofactor_server.errors import InvalidClient
+
+MAX_CLIENT_ID = 128
+MAX_SECRET = 512
+MAX_TOKEN = 4096
+MAX_BASIC = 2_048  # both halves form-urlencoded, then base64
+MAX_FORWARDED = 1024
+
+CLIENT_ID = "cofactor-client-id"
+CLIENT_SECRET = "cofactor-client-secret"
+FORWARDED_FOR = "cofactor-forwarded-for"
+
+_printable = re.compile(r"[ -~]+").fullmatch  # RFC 6749 appendix A.1 and A.2: VSCHAR
+_token = re.compile(r"[!-~]+").fullmatch
+
+
+@dataclass(slots=True)
+class Credentials:
+    """What was presented; nothing of it is verified."""
+
+    client_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    """None for a client that only names itself."""
+    bearer: str | None = field(default=None, repr=False)
+    """None where there is none; empty where what is there can't be a token."""
+    basic: str | None = field(default=None, repr=False)
+    """As it was sent."""
+    forwarded_for: str = ""
+    proxied_for: str = ""
+    """`x-forwarded-for`, its values joined in their order."""
+
+
+def read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Credentials:
+    """Read a call's metadata.
+
+    Raises:
+        InvalidClient: Client credentials of two forms or two different values, or what can't be any client's.
+    """
+    found = Credentials()
+    for key, value in metadata or ():
+        take = _KEYS.get(key)
+        if take is not None and isinstance(value, str):
+            take(found, value)
+    if found.basic is not None:
+        if found.client_id is not None or found.secret is not None:
+            raise InvalidClient
+        found.client_id, found.secret = _of_basic(found.basic)
+    elif found.secret is not None and found.client_id is None:
+        raise InvalidClient
+    return found
+
+
+def _take_authorization(found: Credentials, value: str) -> None:
+    """Take one of several schemes; those that are none of ours are left alone."""
+    scheme, _, rest = value.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            found.bearer = _bearer(found.bearer, rest.strip())
+        case "basic":
+            found.basic = _same(found.basic, rest.strip(), MAX_BASIC)
+
+
+def _take_client_id(found: Credentials, value: str) -> None:
+    found.client_id = _same(found.client_id, value, MAX_CLIENT_ID)
+
+
+def _take_secret(found: Credentials, value: str) -> None:
+    found.secret = _same(found.secret, value, MAX_SECRET)
+
+
+def _take_forwarded(found: Credentials, value: str) -> None:
+    found.forwarded_for = value if found.forwarded_for in ("", value) else "ambiguous"  # two addresses are none
+
+
+def _take_proxied(found: Credentials, value: str) -> None:
+    """Keep the last hops, which are those that a trusted proxy wrote."""
+    joined = f"{found.proxied_for},{value}" if found.proxied_for else value
+    found.proxied_for = joined[-MAX_FORWARDED:]
+
+
+_KEYS: Mapping[str, Callable[[Credentials, str], None]] = {
+    "authorization": _take_authorization,
+    CLIENT_ID: _take_client_id,
+    CLIENT_SECRET: _take_secret,
+    FORWARDED_FOR: _take_forwarded,
+    "x-forwarded-for": _take_proxied,
+}
+
+
+def _same(earlier: str | None, value: str, limit: int) -> str:
+    """Return the only value that a key may have, the limit before anything else."""
+    if len(value) > limit or not _printable(value) or earlier not in (None, value):
+        raise InvalidClient
+    return value
+
+
+def _bearer(earlier: str | None, value: str) -> str | None:
+    if not value:
+        return earlier
+    if len(value) > MAX_TOKEN or not _token(value) or earlier not in (None, value):
+        return ""
+    return value
+
+
+def _of_basic(encoded: str) -> tuple[str, str | None]:
+    """Decode RFC 6749 section 2.3.1: both halves are form-urlencoded before the base64; an empty secret is none."""
+    try:
+        name, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        name, secret = unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict")
+    except ValueError:
+        raise InvalidClient from None
+    if not colon:
+        raise InvalidClient
+    return _same(None, name, MAX_CLIENT_ID), _same(None, secret, MAX_SECRET) if secret else None

@@ -1,0 +1,56 @@
+"""TokenService over gRPC."""
+
+# ruff: noqa: ARG002 - a servicer takes what the interface gives
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from cofactor.v1 import tokens_pb2 as pb
+from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer
+
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.grants import Grant, Outcome
+from cofactor_server.domain.requests import Introspection
+from cofactor_server.rpc.callers import admitted
+from cofactor_server.rpc.convert import tokens as convert
+
+
+class Tokens(Protocol):
+    """Issues, revokes and explains tokens; `services.tokens` does it."""
+
+    async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:
+        """Exchange a grant."""
+        ...
+
+    def json_web_keys(self) -> Sequence[Mapping[str, str]]:
+        """Return the public keys."""
+        ...
+
+    async def revoke(self, caller: Caller, token: str) -> None:
+        """Revoke a token."""
+        ...
+
+    async def introspect(self, caller: Caller, token: str) -> Introspection:
+        """Tell what a token says."""
+        ...
+
+
+class TokenServicer(TokenServiceServicer):
+    """Speaks for `Tokens`."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def IssueToken(self, request: pb.IssueTokenRequest, context: Any) -> pb.IssueTokenResponse:
+        grant, request_id = convert.issue(request)
+        return convert.outcome(await self._tokens.issue(admitted(), grant, request_id))
+
+    async def GetJsonWebKeySet(self, request: pb.GetJsonWebKeySetRequest, context: Any) -> pb.GetJsonWebKeySetResponse:
+        return convert.key_set(self._tokens.json_web_keys())
+
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Any) -> pb.RevokeTokenResponse:
+        await self._tokens.revoke(admitted(), convert.token(request))
+        return pb.RevokeTokenResponse()
+
+    async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Any) -> pb.IntrospectTokenResponse:
+        return convert.introspection(await self._tokens.introspect(admitted(), convert.token(request)))

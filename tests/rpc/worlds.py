@@ -1,0 +1,264 @@
+"""Services with memory, behind real servicers, on a socket or in this process."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
+from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
+from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
+from cofactor_server.domain.acr import Level
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.grants import Grant, Outcome, Tokens
+from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.requests import (
+    ChallengeRequest,
+    ChallengeType,
+    CreatedChallenge,
+    Enrolled,
+    EnrollmentRequest,
+    Introspection,
+)
+from cofactor_server.errors import BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
+from cofactor_server.rpc.callers import Admission
+from cofactor_server.rpc.interceptors import Interceptor
+from cofactor_server.rpc.local import LocalChannel
+from cofactor_server.rpc.metrics import Metrics
+from cofactor_server.rpc.server import Services, build_server, listen, register
+from cofactor_server.rpc.source import Sources
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health
+from grpc_status import rpc_status
+from prometheus_client import CollectorRegistry
+
+PUBLIC = Client("spa", "Single-page app", 0)
+SERVER = Client("backend", "Backend", 0, secret_sha256=b"x" * 32)
+EDGE = Client("edge", "Edge", 0, secret_sha256=b"x" * 32, capabilities=frozenset({Capability.FORWARD_SOURCE}))
+SECRET = "right horse"
+LOGINS = {"login-of-spa": "spa", "login-of-backend": "backend", "login-of-edge": "edge"}
+
+
+def login(client_id: str) -> Login:
+    return Login(
+        id="log_1",
+        user_id="usr_1",
+        epoch=1,
+        client_id=client_id,
+        scope="",
+        audience="",
+        methods=("pwd",),
+        first_factor=FirstFactor.PASSWORD,
+        issued_at=0,
+        expires_at=10,
+    )
+
+
+def authenticator(**changes: Any) -> Authenticator:
+    given: dict[str, Any] = {"credential": b"sealed", "created_at": 1_700_000_000_123_456, **changes}
+    return Authenticator(
+        user_id="usr_1",
+        id=given.pop("id", "totp|dev_1"),
+        kind=given.pop("kind", "totp"),
+        state=given.pop("state", State.ACTIVE),
+        **given,
+    )
+
+
+@dataclass
+class World:
+    """Every service at once; remembers who asked what."""
+
+    asked: list[tuple[str, Caller, tuple[Any, ...]]] = field(default_factory=list)
+    failure: BaseException | None = None
+    outcome: Outcome = field(default_factory=lambda: Tokens("at", 60))
+    listed: Sequence[Authenticator] = ()
+
+    @property
+    def caller(self) -> Caller:
+        return self.asked[-1][1]
+
+    def _ask(self, name: str, caller: Caller, *what: Any) -> None:
+        self.asked.append((name, caller, what))
+        if self.failure is not None:
+            raise self.failure
+
+    # services.callers
+    async def client(self, client_id: str, secret: str | None) -> Client:
+        client = {c.id: c for c in (PUBLIC, SERVER, EDGE)}.get(client_id)
+        if client is None or secret != (SECRET if client.confidential else None):
+            raise InvalidClient
+        return client
+
+    def login(self, mfa_token: str) -> Login:
+        if mfa_token == "expired":
+            raise MfaTokenExpired
+        if mfa_token not in LOGINS:
+            raise MfaTokenMalformed
+        return login(LOGINS[mfa_token])
+
+    def access(self, token: str) -> Access:
+        client_id, scopes, signature = token.split(".")
+        if signature != "signed":
+            raise BearerInvalid
+        scope = scopes.replace("+", " ")
+        return Access(
+            jti="jti",
+            user_id="usr_1",
+            client_id=client_id,
+            scopes=frozenset(scope.split()),
+            scope=scope,
+            audience="https://mfa.example/mfa/",
+            level=Level.MFA,
+            amr=("pwd", "otp", "mfa"),
+            recovery=False,
+            epoch=1,
+            issued_at=0,
+            expires_at=10,
+        )
+
+    # services.tokens, challenges, authenticators
+    async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:
+        self._ask("issue", caller, grant, request_id)
+        return self.outcome
+
+    def json_web_keys(self) -> Sequence[Mapping[str, str]]:
+        if self.failure is not None:
+            raise self.failure
+        return [{"kty": "EC", "kid": "k1", "use": "sig", "alg": "ES256", "crv": "P-256", "x": "X", "y": "Y", "d": "!"}]
+
+    async def revoke(self, caller: Caller, token: str) -> None:
+        self._ask("revoke", caller, token)
+
+    async def introspect(self, caller: Caller, token: str) -> Introspection:
+        self._ask("introspect", caller, token)
+        return Introspection(active=True, iss="https://mfa.example/", aud=("a", "b"), exp=7)
+
+    async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
+        self._ask("create", caller, request)
+        return CreatedChallenge(ChallengeType.OTP, "totp|dev_1", "totp")
+
+    async def enroll(self, caller: Caller, request: EnrollmentRequest) -> Enrolled:
+        self._ask("enroll", caller, request)
+        return Enrolled(authenticator(state=State.PENDING), {"secret": "S", "barcode_uri": "otpauth://"})
+
+    async def list(self, caller: Caller) -> Sequence[Authenticator]:
+        self._ask("list", caller)
+        return self.listed
+
+    async def get(self, caller: Caller, authenticator_id: str) -> Authenticator:
+        self._ask("get", caller, authenticator_id)
+        return authenticator()
+
+    async def rename(self, caller: Caller, authenticator_id: str, name: str) -> Authenticator:
+        self._ask("rename", caller, authenticator_id, name)
+        return authenticator(name=name)
+
+    async def remove(self, caller: Caller, authenticator_id: str) -> None:
+        self._ask("remove", caller, authenticator_id)
+
+
+@dataclass
+class Edge:
+    """What a caller sees of a world."""
+
+    world: World
+    channel: grpc.aio.Channel
+    registry: CollectorRegistry
+    interceptor: Interceptor
+    health: health.aio.HealthServicer
+    server: grpc.aio.Server
+
+    def raw(self, method: str, octets: bytes, **options: Any) -> Any:
+        """Call with octets that need not be a message."""
+        channel: Any = self.channel
+        return channel.unary_unary(method)(octets, **options)
+
+    @property
+    def tokens(self) -> Any:
+        return TokenServiceStub(self.channel)
+
+    @property
+    def challenges(self) -> Any:
+        return ChallengeServiceStub(self.channel)
+
+    @property
+    def authenticators(self) -> Any:
+        return AuthenticatorServiceStub(self.channel)
+
+
+def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequence[str] = ()) -> Interceptor:
+    return Interceptor(Admission(world, Sources(trusted_proxies)), Metrics(registry))
+
+
+def services(world: World) -> Services:
+    return Services(world, world, world)
+
+
+@asynccontextmanager
+async def in_process() -> AsyncIterator[Edge]:
+    world, registry, servicer = World(), CollectorRegistry(), health.aio.HealthServicer()
+    interceptor = surrounding(world, registry)
+    channel = LocalChannel([interceptor])
+    register(channel, services(world), health_servicer=servicer, reflect=True)
+    try:
+        yield Edge(world, channel, registry, interceptor, servicer, channel)
+    finally:
+        await channel.close()
+
+
+@asynccontextmanager
+async def on_a_socket(address: str = "127.0.0.1:0", trusted_proxies: Sequence[str] = ()) -> AsyncIterator[Edge]:
+    world, registry, servicer = World(), CollectorRegistry(), health.aio.HealthServicer()
+    interceptor = surrounding(world, registry, trusted_proxies)
+    server = build_server(services(world), interceptor, health_servicer=servicer, reflect=True)
+    port = listen(server, address)
+    target = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        try:
+            yield Edge(world, channel, registry, interceptor, servicer, server)
+        finally:
+            await server.stop(0)
+
+
+def by(client: Client) -> tuple[tuple[str, str], ...]:
+    """Metadata of a client that authenticates as it should."""
+    secret = (("cofactor-client-secret", SECRET),) if client.confidential else ()
+    return (("cofactor-client-id", client.id), *secret)
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
+
+
+DETAILS = (error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo, error_details_pb2.BadRequest)
+
+
+async def refusal(call: Any) -> tuple[str, dict[str, Any]]:
+    """Return code name and details, by their type's name, of a call that has to be refused; text under `text`."""
+    try:
+        if hasattr(call, "__aiter__"):
+            async for _ in call:
+                pass
+        else:
+            await call
+    except grpc.aio.AioRpcError as error:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an AioRpcError has what a Call is asked for
+        found: dict[str, Any] = {"text": error.details()}
+        for packed in status.details if status is not None else ():
+            for kind in DETAILS:
+                detail: Any = kind()
+                if packed.Unpack(detail):
+                    found[kind.__name__] = detail
+        return error.code().name, found
+    raise AssertionError("the call was not refused")
+
+
+async def reason(call: Any) -> str:
+    """Return the ErrorInfo's reason of a call that has to be refused."""
+    _, details = await refusal(call)
+    return str(details["ErrorInfo"].reason)
