@@ -1,21 +1,74 @@
 """Databases and deployments for every test."""
 
+import asyncio
+import functools
+import shutil
+import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from cofactor_server.seams import SystemEntropy
+from cofactor_server.vault import signing_keys
+from cofactor_server.vault.keyring import Keyring
+from cofactor_server.vault.root_keys import RootKey
 
 from tests import postgres
-from tests.world import World, world_on
+from tests.world import MovableClock, World, world_on
+
+TEMPLATE = "cofactor_template"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_keys() -> Iterator[None]:
+    """OpenSSL takes 40 ms to read an RSA key, and the worlds of one run have the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing_keys, "_private", functools.cache(signing_keys._private))
+        yield
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """URL of a running PostgreSQL's maintenance database, one server for each worker of the suite."""
-    folder = tmp_path_factory.mktemp("postgres") / "data"
-    with postgres.running(folder) as url:
+    # Not below pytest's folder: as root, PostgreSQL runs as a user of its own, and the next pytest that starts shuts
+    # that folder to all but root. Its socket's path has to be short besides.
+    with (
+        tempfile.TemporaryDirectory(prefix="cofactor-") as folder,
+        postgres.running(Path(folder) / "data", durable=False) as url,
+    ):
         yield url
+
+
+@pytest.fixture(scope="session")
+def root_keys() -> Sequence[RootKey]:
+    """The keys of every world of this run."""
+    return Keyring.generate(SystemEntropy())
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, root_keys: Sequence[RootKey]) -> Path:
+    """A database that was opened once: it has its tables and signing keys."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.sqlite3"
+    asyncio.run(_prepare(f"sqlite:///{file}", root_keys))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str, root_keys: Sequence[RootKey]) -> str:
+    """Name of a database that was opened once: it has its tables and signing keys."""
+
+    async def prepare() -> None:
+        await _prepare(await postgres.create_database(postgres_url, TEMPLATE), root_keys)
+
+    asyncio.run(prepare())
+    return TEMPLATE
+
+
+async def _prepare(url: str, root_keys: Sequence[RootKey]) -> None:
+    clock = MovableClock()
+    async with world_on(url, clock=clock, keyring=Keyring(root_keys, clock)):
+        pass
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -25,8 +78,14 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def template(engine: str, request: pytest.FixtureRequest) -> str:
+    """What a world's database is copied from: a file or the name of a database."""
+    return str(request.getfixturevalue("sqlite_template" if engine == "sqlite" else "postgres_template"))
+
+
+@pytest.fixture
 async def database_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """URL of an empty database."""
+    """URL of an empty database, which is not the one of `world`."""
     if engine == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.sqlite3'}"
         return
@@ -39,7 +98,26 @@ async def database_url(engine: str, tmp_path: Path, request: pytest.FixtureReque
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    """A deployment on an empty database: MFA always, TOTP and recovery codes on."""
-    async with world_on(database_url) as opened_world:
+async def prepared_url(
+    engine: str, template: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """URL of a database that was opened before with `root_keys`, and holds nobody yet."""
+    if engine == "sqlite":
+        file = tmp_path / "world.sqlite3"
+        shutil.copyfile(template, file)
+        yield f"sqlite:///{file}"
+        return
+    maintenance: str = request.getfixturevalue("postgres_url")
+    name = f"world_{uuid.uuid4().hex}"
+    try:
+        yield await postgres.create_database(maintenance, name, template)
+    finally:
+        await postgres.drop_database(maintenance, name)
+
+
+@pytest.fixture
+async def world(prepared_url: str, root_keys: Sequence[RootKey]) -> AsyncIterator[World]:
+    """A deployment that holds nobody yet: MFA always, TOTP and recovery codes on."""
+    clock = MovableClock()
+    async with world_on(prepared_url, clock=clock, keyring=Keyring(root_keys, clock)) as opened_world:
         yield opened_world

@@ -115,6 +115,7 @@ async def world_on(
     keyring: Keyring | None = None,
     factors: Sequence[Registered] = (),
     limits: Limits | None = None,
+    access_log: bool = False,
     **given: object,
 ) -> AsyncIterator[World]:
     """Open a deployment on a database; a second one with the same clock and keyring is its replica."""
@@ -130,7 +131,7 @@ async def world_on(
         sender=outbox,
         password_cost=CHEAP,
         limits=limits or Limits(),
-        access_log=False,
+        access_log=access_log,
     )
     async with opened(configuration) as app:
         yield World(app, clock, outbox, database_url, keyring)

@@ -43,7 +43,7 @@ from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
 from cofactor_server.store import deployments, schema
-from cofactor_server.store.database import Contention, Database, open_database
+from cofactor_server.store.database import Contention, Database, DatabaseAway, OutcomeUnknown, open_database
 from cofactor_server.store.group_commit import GroupCommit, Limits
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
@@ -204,7 +204,27 @@ async def opened(configuration: Configuration, *, migrate: bool = True) -> Async
         await application.close()
 
 
-async def _migrated(database: Database) -> None:
+async def migrated(configuration: Configuration) -> tuple[str, str]:
+    """Bring the schema up to date, and check that the database is this deployment's.
+
+    Returns:
+        The revision before (empty for a new database) and after.
+
+    Raises:
+        Unfit: The database is another deployment's, or a demo's.
+        KeyringInvalid: The keyring does not open what is stored.
+        Unavailable: The database is away.
+    """
+    database = open_database(configuration.database_url)
+    try:
+        revisions = await _migrated(database)
+        await _belongs(configuration, Records(database))
+    finally:
+        await database.close()
+    return revisions
+
+
+async def _migrated(database: Database) -> tuple[str, str]:
     # Of replicas that start at once, those that come second find their tables made, and look again.
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(Exception),
@@ -214,11 +234,12 @@ async def _migrated(database: Database) -> None:
     )
     try:
         revisions: tuple[str, str] = await attempts(_migrate, database)
-    except Contention:
+    except (Contention, DatabaseAway, OutcomeUnknown):
         raise Unavailable from None
     before, after = revisions
     if before != after:
         log.info("schema migrated", before=before or "nothing", after=after)
+    return revisions
 
 
 async def _migrate(database: Database) -> tuple[str, str]:

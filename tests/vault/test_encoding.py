@@ -5,10 +5,11 @@ from contextlib import suppress
 
 import pytest
 from cofactor_server.vault.encoding import base64url, framed, from_base64url, json_object
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=5)), st.lists(st.binary(max_size=5)))
 def test_different_parts_give_different_octets(one: list[bytes], other: list[bytes]) -> None:
     assert (framed(*one) == framed(*other)) == (one == other)
@@ -19,11 +20,13 @@ def test_parts_cannot_be_shifted_into_each_other() -> None:
     assert framed("a") != framed("a", "")
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_base64url_reads_back(octets: bytes) -> None:
     assert from_base64url(base64url(octets)) == octets
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="AQgw_-+/=\n aé", max_size=9))
 def test_at_most_one_text_stands_for_the_same_octets(text: str) -> None:
     with suppress(ValueError):

@@ -1,12 +1,16 @@
 """Sealing under root keys."""
 
+import hmac
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cofactor_server.seams import DAY, SystemEntropy
 from cofactor_server.vault import keyring as module
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKey, RootKeyState, SealBroken
-from hypothesis import given
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vault.worlds import CountingEntropy, SetClock, in_state, keyring, root_key
@@ -15,11 +19,13 @@ RING = keyring()
 SEALED = RING.seal("p", b"secret seed", b"row")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20).filter(lambda text: text.isprintable()), st.binary(), st.binary())
 def test_what_was_sealed_opens(purpose: str, plaintext: bytes, associated: bytes) -> None:
     assert RING.open(purpose, RING.seal(purpose, plaintext, associated), associated) == plaintext
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SEALED) * 8 - 1))
 def test_a_flipped_bit_anywhere_breaks_the_seal(bit: int) -> None:
     altered = bytearray(SEALED)
@@ -28,12 +34,14 @@ def test_a_flipped_bit_anywhere_breaks_the_seal(bit: int) -> None:
         RING.open("p", bytes(altered), b"row")
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SEALED) - 1))
 def test_a_shortened_value_does_not_open(length: int) -> None:
     with pytest.raises(SealBroken):
         RING.open("p", SEALED[:length], b"row")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_garbage_does_not_open(garbage: bytes) -> None:
     with pytest.raises(SealBroken):
@@ -60,6 +68,22 @@ def test_a_sealed_value_shows_nothing_but_key_id_and_day() -> None:
     assert b"seed" not in sealed
     assert b"totp" not in sealed
     assert len(sealed) == 8 + 12 + len(b"secret seed") + 16
+
+
+def derived(secret: bytes, *parts: bytes) -> bytes:
+    info = b"cofactor v1" + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return HKDF(SHA256(), 32, None, info).derive(secret)
+
+
+def test_the_format_is_the_one_that_stored_values_have() -> None:
+    key = root_key("k1")
+    sealed = keyring(key).seal("totp", b"seed", b"row")
+    header, nonce, ciphertext = sealed[:8], sealed[8:20], sealed[20:]
+    subkey = derived(key.secret, b"seal", b"totp", (20_000).to_bytes(4, "big"))
+    associated = b"\0\0\0\x08" + header + b"\0\0\0\x04totp" + b"row"
+    assert AESGCM(subkey).decrypt(nonce, ciphertext, associated) == b"seed"
+    mac = hmac.digest(derived(key.secret, b"mac", b"code"), b"123456", "sha256")
+    assert keyring(key).mac("code", b"123456") == ("k1", mac)
 
 
 def test_the_same_value_sealed_twice_differs() -> None:
@@ -126,6 +150,16 @@ def test_invented_days_do_not_push_out_the_subkeys_in_use() -> None:
     assert len(ring._subkeys) == 1
 
 
+def test_a_subkey_is_derived_once() -> None:
+    key = root_key("k1")
+    sealed = keyring(key).seal("p", b"x", b"")
+    ring = keyring(key)
+    ring.open("p", sealed, b"")
+    assert list(ring._subkeys._entries) == [(sealed[:8], "p")]
+    ring.seal("p", b"x", b"")
+    assert len(ring._subkeys) == 1
+
+
 def test_the_cache_of_subkeys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CACHED_SUBKEYS", 3)
     clock = SetClock()
@@ -166,7 +200,7 @@ def test_a_mac_does_not_change_overnight_and_differs_by_purpose_and_message() ->
     clock.time += DAY
     assert ring.mac("code", b"123456") == mac
     assert len(mac[1]) == 32
-    assert len({mac[1], ring.mac("cod", b"e123456")[1], ring.mac("code", b"123457")[1]}) == 3
+    assert len({mac[1], ring.mac("cod", b"e123456")[1], ring.mac("link", b"123456")[1], ring.mac("code", b"1")[1]}) == 4
 
 
 def test_no_mac_is_made_under_an_unknown_or_retired_key() -> None:

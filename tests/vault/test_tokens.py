@@ -6,7 +6,7 @@ import pytest
 from cofactor_server.vault.encoding import base64url, from_base64url
 from cofactor_server.vault.keyring import RootKeyState, SealBroken
 from cofactor_server.vault.tokens import TokenSealer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vault.worlds import in_state, keyring, root_key
@@ -17,6 +17,7 @@ TOKEN = SEALER.seal("mfa_token", b"user, login")
 URL_SAFE = string.ascii_letters + string.digits + "-_"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_a_sealed_token_opens_and_is_url_safe(payload: bytes) -> None:
     token = SEALER.seal("mfa_token", payload)
@@ -24,6 +25,7 @@ def test_a_sealed_token_opens_and_is_url_safe(payload: bytes) -> None:
     assert SEALER.open("mfa_token", token) == payload
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(from_base64url(TOKEN)) * 8 - 1))
 def test_a_bit_flipped_token_does_not_open(bit: int) -> None:
     octets = bytearray(from_base64url(TOKEN))
@@ -77,6 +79,7 @@ def test_a_token_of_a_previous_key_opens_and_one_of_a_retired_key_does_not() -> 
         TokenSealer(ring, "https://mfa.example").open("mfa_token", TOKEN)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_garbage_does_not_open(text: str) -> None:
     with pytest.raises(SealBroken):

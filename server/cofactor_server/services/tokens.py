@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cofactor_server.domain.acr import Authentication, authentication
+from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, authentication
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Capability, Client, GrantType
@@ -286,7 +286,7 @@ class Tokens:
         if account is None or account.user.epoch != wanted.epoch:
             raise RefreshTokenInvalid
         granted = self._policy.target(client, target)
-        methods = tuple(method for method in wanted.family.authentication.amr if method == "pwd")
+        methods = tuple(method for method in wanted.family.authentication.amr if method in FIRST_FACTOR_METHODS)
         login = self._login(account.user, client, granted, methods, FirstFactor.REFRESH)
         requirement = self._policy.awaited(account.user, client, login, account.authenticators)
         return self._mfa_required(login, requirement)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cofactor_server.seams import Entropy
@@ -27,12 +27,20 @@ class Contention(Exception):
     """Another transaction was in the way; nothing was decided, and deciding afresh is right."""
 
 
+class LockTimeout(Contention):
+    """A lock was not granted in time; asking again at once would hold up everybody behind."""
+
+
 class OutcomeUnknown(Exception):
     """The commit failed in a way that does not tell whether it happened; it must not be repeated."""
 
 
 class DatabaseAway(Exception):
     """The database cannot be reached; nothing was decided."""
+
+
+class ConnectionLost(DatabaseAway):
+    """An open connection broke before anything was decided; a new one may well work."""
 
 
 class Database(Protocol):
@@ -144,7 +152,11 @@ class SqliteDatabase:
 
 
 class PostgresDatabase:
-    """A PostgreSQL, or an engine that speaks its wire."""
+    """A PostgreSQL, or an engine that speaks its wire.
+
+    A server that was restarted has closed the pool's connections, which shows when one is used: what was begun on it is
+    begun once more on a new one.
+    """
 
     def __init__(self, url: URL) -> None:
         self.statements = Statements("postgresql")
@@ -164,10 +176,23 @@ class PostgresDatabase:
 
     async def read(self, query: Callable[[Connection], R]) -> R:
         """Run `query` in a read-only transaction; see `Database.read`."""
-        return await _read(self._engine, query)
+        try:
+            return await _read(self._engine, query)
+        except ConnectionLost:
+            return await _read(self._engine, query)
 
     async def transact(self, change: Callable[[Connection], R]) -> R:
         """Run `change` in a transaction of its own; see `Database.transact`."""
+        try:
+            return await self._transact(change)
+        except ConnectionLost:
+            return await self._transact(change)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def _transact(self, change: Callable[[Connection], R]) -> R:
         try:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(_transact, change)
@@ -175,10 +200,6 @@ class PostgresDatabase:
             raise _classified(error) from error
         except (OSError, TimeoutError, sqlalchemy.exc.TimeoutError) as error:
             raise DatabaseAway from error
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
 
 
 def _transact(connection: Connection, change: Callable[[Connection], R]) -> R:
@@ -190,9 +211,13 @@ def _transact(connection: Connection, change: Callable[[Connection], R]) -> R:
         raise
     try:
         transaction.commit()
-    except SQLAlchemyError as error:
+    except Exception as error:
+        # SQLAlchemy takes the transaction for over now, and would pool a connection on which it may still be open.
         if isinstance(error, DBAPIError) and _is_contention(error):
+            connection.connection.rollback()
             raise Contention from error
+        # Whatever the driver raised, a broken socket included: the server may have committed.
+        connection.invalidate()
         raise OutcomeUnknown from error
     return result
 
@@ -209,10 +234,10 @@ async def _read(engine: AsyncEngine, query: Callable[[Connection], R]) -> R:
 
 def _classified(error: DBAPIError) -> Exception:
     if _is_contention(error):
-        return Contention()
-    if error.connection_invalidated or _is_away(error):
-        return DatabaseAway()
-    return error
+        return LockTimeout() if _sqlstate(error) == "55P03" else Contention()
+    if error.connection_invalidated:
+        return ConnectionLost()
+    return DatabaseAway() if _is_away(error) else error
 
 
 def _sqlstate(error: DBAPIError) -> str:

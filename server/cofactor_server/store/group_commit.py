@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryError,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from cofactor_server.errors import DeadlineExceeded, Internal, TooManyRequests, Unavailable
 from cofactor_server.seams import Entropy
-from cofactor_server.store.database import Contention, Database, DatabaseAway, OutcomeUnknown, deciding
+from cofactor_server.store.database import Contention, Database, DatabaseAway, LockTimeout, OutcomeUnknown, deciding
 from cofactor_server.store.work import Needs, Work
 
 V = TypeVar("V")
@@ -48,6 +55,8 @@ class Limits:
     wait: float = 0.003
     """Seconds for which a batch waits for calls that are under way."""
     attempts: int = 5
+    alone: int = 4
+    """How many wait, each in a transaction of its own, for a user whom another replica holds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,14 +65,16 @@ class _Item(Generic[V]):
     needs: Needs
     future: "asyncio.Future[V]"
     deadline: float | None
-    skipped: int = 0
+    skipped: bool = False
+    """Whether a batch left it out once, because another replica held its user."""
 
 
 class GroupCommit:
     """Decides calls in batches: one transaction, one locking SELECT, one statement a table, one commit.
 
     A lone call is never delayed. A call that raises fails alone; a batch that breaks is halved until the one that
-    breaks it is found. The batch is a task of its own, so that a caller that gives up cancels nothing.
+    breaks it is found. The batch is a task of its own, so that a caller that gives up cancels nothing. What another
+    replica holds is left for the next batch once, and then waited for alone, so that it holds up nobody else.
     """
 
     def __init__(self, database: Database, entropy: Entropy, limits: Limits | None = None) -> None:
@@ -76,6 +87,8 @@ class GroupCommit:
         self._under_way = 0
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._alone: set[asyncio.Task[None]] = set()
+        self._alone_at_once = asyncio.Semaphore(self._limits.alone)
 
     @contextmanager
     def under_way(self, client_id: str) -> Iterator[None]:
@@ -84,7 +97,7 @@ class GroupCommit:
         Raises:
             TooManyRequests: The queue, or the client's quarter of it, is full; nothing was done.
         """
-        if len(self._queue) >= self._limits.queue or self._per_client[client_id] >= self._limits.queue // 4:
+        if self._full() or self._per_client[client_id] >= self._limits.queue // 4:
             raise TooManyRequests(retry_after=1)
         self._under_way += 1
         self._per_client[client_id] += 1
@@ -111,7 +124,7 @@ class GroupCommit:
             Internal: The decision failed, or broke its batch twice.
         """
         needs = decision.needs
-        if self._per_user[needs.user_id] >= self._limits.per_user or len(self._queue) >= self._limits.queue:
+        if self._per_user[needs.user_id] >= self._limits.per_user or self._full():
             raise TooManyRequests(retry_after=1)
         loop = asyncio.get_running_loop()
         item = _Item(decision, needs, loop.create_future(), deadline)
@@ -125,8 +138,11 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Wait until everything that was accepted is decided."""
-        while self._task is not None:
-            await asyncio.shield(self._task)
+        while under_way := self._alone | ({self._task} if self._task else set()):
+            await asyncio.wait(under_way)
+
+    def _full(self) -> bool:
+        return len(self._queue) + len(self._alone) >= self._limits.queue
 
     def _leave(self, user_id: str, future: "asyncio.Future[Any]") -> None:
         if not future.cancelled():
@@ -155,32 +171,23 @@ class GroupCommit:
                 return
 
     def _next_batch(self) -> list[_Item[Any]]:
-        now = asyncio.get_running_loop().time()
         batch: list[_Item[Any]] = []
         while self._queue and len(batch) < self._limits.batch:
             item = self._queue.popleft()
-            if item.deadline is not None and now >= item.deadline:
-                _refuse([item], DeadlineExceeded())
-            elif item.skipped > 1 and batch:
-                self._queue.appendleft(item)
-                break
-            else:
+            if not _refused_for_its_deadline(item):
                 batch.append(item)
-                if item.skipped > 1:
-                    break
         return batch
 
-    async def _settle(self, batch: Sequence[_Item[Any]]) -> None:
+    async def _settle(self, batch: Sequence[_Item[Any]], *, alone: bool = False) -> None:
         if not batch:
             return
-        # What another replica holds is left for the next batch once, and then waited for alone.
-        skip_locked = self._database.statements.skips_locked and all(item.skipped <= 1 for item in batch)
+        skip_locked = self._database.statements.skips_locked and not alone
         try:
             left_out = await self._attempt(batch, skip_locked=skip_locked)
         except OutcomeUnknown as error:
             log.error("commit outcome unknown", cause=type(error.__cause__).__name__, items=len(batch))
             _refuse(batch, Unavailable())
-        except DatabaseAway:
+        except (DatabaseAway, LockTimeout):
             _refuse(batch, Unavailable(retry_after=1))
         except RetryError:
             await self._halve(batch, Unavailable(retry_after=1))
@@ -188,9 +195,24 @@ class GroupCommit:
             log.error("batch broken", cause=type(error).__name__, items=len(batch))
             await self._halve(batch, Internal())
         else:
-            for item in left_out:
-                item.skipped += 1
-            self._queue.extendleft(reversed(left_out))
+            self._put_back(left_out)
+
+    def _put_back(self, left_out: Sequence[_Item[Any]]) -> None:
+        again: list[_Item[Any]] = []
+        alone: list[_Item[Any]] = []
+        for item in left_out:
+            (alone if item.skipped else again).append(item)
+            item.skipped = True
+        self._queue.extendleft(reversed(again))
+        for item in alone:
+            task = asyncio.get_running_loop().create_task(self._settle_alone(item), name="group-commit-alone")
+            self._alone.add(task)
+            task.add_done_callback(self._alone.discard)
+
+    async def _settle_alone(self, item: _Item[Any]) -> None:
+        async with self._alone_at_once:
+            if not _refused_for_its_deadline(item):
+                await self._settle([item], alone=True)
 
     async def _halve(self, batch: Sequence[_Item[Any]], refusal: Unavailable | Internal) -> None:
         if len(batch) == 1:
@@ -208,7 +230,7 @@ class GroupCommit:
         change = deciding(self._database.statements, self._entropy, decide)
         verdicts: list[Any] = []
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(Contention),
+            retry=retry_if_exception_type(Contention) & retry_if_not_exception_type(LockTimeout),
             stop=stop_after_attempt(self._limits.attempts),
             wait=wait_random_exponential(multiplier=0.005, max=0.1),
         ):
@@ -243,6 +265,13 @@ def _decide(work: Work, item: _Item[Any], missing: frozenset[str]) -> Any:
         # The text may quote what the caller sent; the place does not.
         log.error("decision failed", decision=type(item.decision).__name__, cause=type(error).__name__)
         return _Failed()
+
+
+def _refused_for_its_deadline(item: _Item[Any]) -> bool:
+    if item.deadline is None or asyncio.get_running_loop().time() < item.deadline:
+        return False
+    _refuse([item], DeadlineExceeded())
+    return True
 
 
 def _refuse(items: Sequence[_Item[Any]], error: Exception) -> None:

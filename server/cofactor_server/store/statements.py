@@ -43,7 +43,6 @@ class Statements:
         self.insert_challenges = insert(t.challenges)
         self.insert_families = insert(t.refresh_families)
         self.insert_spent = insert(t.spent)
-        self.insert_outcomes = insert(t.outcomes)
         self.insert_events = insert(t.events)
         self.insert_notices = insert(t.notices)
         self.update_users = _update(t.users, "id")
@@ -53,6 +52,12 @@ class Statements:
         seen = upsert(t.sources)
         self.upsert_sources = seen.on_conflict_do_update(
             index_elements=["user_id", "source"], set_={"seen_at": seen.excluded.seen_at}
+        )
+        # A row that is over stands until it is pruned, and its request id may come again before that.
+        outcome = upsert(t.outcomes)
+        self.upsert_outcomes = outcome.on_conflict_do_update(
+            index_elements=["user_id", "client_id", "request_id"],
+            set_={name: outcome.excluded[name] for name in ("request_sha256", "issue", "expires_at")},
         )
         # A source's budget is shared by users, so no user's lock guards it: the charge is one atomic addition.
         start = func.greatest if self._array else func.max

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData(
     naming_convention={
@@ -31,17 +32,20 @@ def _instant(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
 
 
-settings = Table(
+def _table(name: str, *items: SchemaItem, comment: str | None = None) -> Table:
+    # SQLite keeps such a table in the order of its key: one page to find a row, and one to write it.
+    return Table(name, metadata, *items, comment=comment, sqlite_with_rowid=False)
+
+
+settings = _table(
     "settings",
-    metadata,
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
     comment="facts of the whole deployment: the keyring's canary, the issuer, the demo marker",
 )
 
-clients = Table(
+clients = _table(
     "clients",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     _instant("created_at"),
@@ -49,9 +53,8 @@ clients = Table(
     Column("attributes", Text, nullable=False, comment="the rest of the client, JSON"),
 )
 
-users = Table(
+users = _table(
     "users",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("realm", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -65,9 +68,8 @@ users = Table(
     UniqueConstraint("realm", "subject"),
 )
 
-authenticators = Table(
+authenticators = _table(
     "authenticators",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -90,9 +92,8 @@ authenticators = Table(
     UniqueConstraint("kind", "unique_ref"),
 )
 
-challenges = Table(
+challenges = _table(
     "challenges",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("client_id", Text, nullable=False),
@@ -108,9 +109,8 @@ challenges = Table(
     Index(None, "expires_at"),
 )
 
-spent = Table(
+spent = _table(
     "spent",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("token_id", Text, nullable=False),
     _instant("expires_at"),
@@ -119,9 +119,8 @@ spent = Table(
     comment="tokens that were used or revoked before their time",
 )
 
-sources = Table(
+sources = _table(
     "sources",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("source", Text, nullable=False),
     _instant("seen_at"),
@@ -130,17 +129,15 @@ sources = Table(
     comment="where a user completed MFA from",
 )
 
-source_budgets = Table(
+source_budgets = _table(
     "source_budgets",
-    metadata,
     Column("source", Text, primary_key=True),
     _instant("full_at"),
     Index(None, "full_at"),
 )
 
-refresh_families = Table(
+refresh_families = _table(
     "refresh_families",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("client_id", Text, nullable=False),
@@ -159,9 +156,8 @@ refresh_families = Table(
     Index(None, "expires_at"),
 )
 
-outcomes = Table(
+outcomes = _table(
     "outcomes",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("client_id", Text, nullable=False),
     Column("request_id", Text, nullable=False),
@@ -172,9 +168,8 @@ outcomes = Table(
     Index(None, "expires_at"),
 )
 
-events = Table(
+events = _table(
     "events",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("id", Text, nullable=False),
     _instant("time"),
@@ -185,12 +180,11 @@ events = Table(
     _text("source"),
     Column("details", Text, nullable=False),
     PrimaryKeyConstraint("user_id", "id"),
-    Index(None, "user_id", "time"),
+    comment="what happened; ids grow with time, so that a user's events lie in order",
 )
 
-notices = Table(
+notices = _table(
     "notices",
-    metadata,
     Column("user_id", Text, nullable=False),
     Column("id", Text, nullable=False),
     _instant("time"),
@@ -202,9 +196,8 @@ notices = Table(
     comment="what users are to be told; written by the transaction that decided it",
 )
 
-signing_keys = Table(
+signing_keys = _table(
     "signing_keys",
-    metadata,
     Column("kid", Text, primary_key=True),
     Column("algorithm", Text, nullable=False),
     Column("private_pem", LargeBinary, nullable=False, comment="sealed"),

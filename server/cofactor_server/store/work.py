@@ -186,7 +186,8 @@ class Work:
 
     def record(self, event: Event) -> None:
         """Record what happened."""
-        self._append(self._events, rows.of_event(event, new_id(self._entropy, "")))
+        # Ids that grow with time keep a user's events together and in order, where tables are kept in that of their keys.
+        self._append(self._events, rows.of_event(event, f"{event.time:014x}{self._entropy.octets(6).hex()}"))
 
     def notify(self, notice: Notice) -> None:
         """Have the user told, at least once."""
@@ -216,7 +217,7 @@ class Work:
         self._save("families", by_table, rows.of_refresh_family, s.insert_families, s.update_families)
         for table, statement in (
             ("spent", s.insert_spent),
-            ("outcomes", s.insert_outcomes),
+            ("outcomes", s.upsert_outcomes),
             ("sources", s.upsert_sources),
         ):
             if written := by_table.get(table):

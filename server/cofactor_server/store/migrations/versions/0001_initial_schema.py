@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("stranger_failures", sa.Text(), nullable=False, comment="instants, separated by commas"),
         sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_authenticators")),
         sa.UniqueConstraint("kind", "unique_ref", name=op.f("uq_authenticators_kind_unique_ref")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "challenges",
@@ -49,6 +50,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("expected", sa.LargeBinary(), nullable=False, comment="sealed"),
         sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_challenges")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("challenges", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_challenges_expires_at"), ["expires_at"], unique=False)
@@ -61,6 +63,7 @@ def upgrade() -> None:
         sa.Column("secret_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("attributes", sa.Text(), nullable=False, comment="the rest of the client, JSON"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "events",
@@ -74,10 +77,9 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), server_default="", nullable=False),
         sa.Column("details", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_events")),
+        comment="what happened; ids grow with time, so that a user's events lie in order",
+        sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_events_user_id_time"), ["user_id", "time"], unique=False)
-
     op.create_table(
         "notices",
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -89,6 +91,7 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_notices")),
         comment="what users are to be told; written by the transaction that decided it",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "outcomes",
@@ -101,6 +104,7 @@ def upgrade() -> None:
         ),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "client_id", "request_id", name=op.f("pk_outcomes")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("outcomes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_outcomes_expires_at"), ["expires_at"], unique=False)
@@ -122,6 +126,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_refresh_families")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("refresh_families", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_refresh_families_expires_at"), ["expires_at"], unique=False)
@@ -132,6 +137,7 @@ def upgrade() -> None:
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_settings")),
         comment="facts of the whole deployment: the keyring's canary, the issuer, the demo marker",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "signing_keys",
@@ -142,12 +148,14 @@ def upgrade() -> None:
         sa.Column("active_from", sa.BigInteger(), nullable=False),
         sa.Column("retire_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "source_budgets",
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("full_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_source_budgets")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("source_budgets", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_source_budgets_full_at"), ["full_at"], unique=False)
@@ -159,6 +167,7 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "source", name=op.f("pk_sources")),
         comment="where a user completed MFA from",
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("sources", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sources_seen_at"), ["seen_at"], unique=False)
@@ -170,6 +179,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "token_id", name=op.f("pk_spent")),
         comment="tokens that were used or revoked before their time",
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("spent", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_spent_expires_at"), ["expires_at"], unique=False)
@@ -188,6 +198,7 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("realm", "subject", name=op.f("uq_users_realm_subject")),
+        sqlite_with_rowid=False,
     )
 
 
@@ -218,9 +229,6 @@ def downgrade() -> None:
 
     op.drop_table("outcomes")
     op.drop_table("notices")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_events_user_id_time"))
-
     op.drop_table("events")
     op.drop_table("clients")
     with op.batch_alter_table("challenges", schema=None) as batch_op:

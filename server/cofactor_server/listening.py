@@ -1,0 +1,159 @@
+"""Where a process listens: addresses, who may reach them without TLS, and sockets."""
+
+import contextlib
+import errno
+import socket
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cofactor_server.rpc.server import PlaintextRefused
+from cofactor_server.rpc.tls import TlsFiles, server_context
+from cofactor_server.settings import Settings, is_loopback, split_address
+
+BACKLOG = 2_048
+
+
+class StartFailed(Exception):
+    """The process can't listen where it should; the text is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a process listens, and how it stops."""
+
+    http: str | None
+    """`host:port`, `[::1]:port` or `unix:/path`; None serves no HTTP."""
+    grpc: str | None
+    tls: TlsFiles | None = None
+    plaintext_behind_proxy: bool = False
+    reflection: bool = False
+    metrics: str | None = None
+    drain_seconds: float = 10
+    reuse_port: bool = False
+    """Whether several processes share the ports. A second single process must fail instead."""
+
+    @classmethod
+    def of(cls, settings: Settings, only: str | None = None) -> "Listening":
+        """Return what settings say; `only` is `http` or `grpc`."""
+        return cls(
+            http=settings.http_listen if only in (None, "http") else None,
+            grpc=settings.grpc_listen if only in (None, "grpc") else None,
+            tls=settings.tls(),
+            plaintext_behind_proxy=settings.plaintext_behind_proxy,
+            reflection=settings.reflection,
+            metrics=settings.metrics_listen,
+            drain_seconds=settings.drain_seconds,
+            reuse_port=settings.workers > 1,
+        )
+
+    def check(self) -> None:
+        """Refuse at once what could not work.
+
+        Raises:
+            PlaintextRefused: Others could read what passes (security.md 18).
+            TlsUnusable: The certificates can't be used.
+            StartFailed: An address is taken.
+        """
+        if self.tls is not None:
+            server_context(self.tls)
+        for address in filter(None, (self.http, self.grpc)):
+            if self.tls is None and not self.plaintext_behind_proxy and not _is_local(address):
+                raise PlaintextRefused(
+                    f"{address} can be reached from elsewhere and there is no TLS: set COFACTOR_TLS_CERT_FILE and "
+                    "COFACTOR_TLS_KEY_FILE, or listen on loopback or a unix socket, or state that a trusted proxy "
+                    "does TLS (--plaintext-behind-proxy)"
+                )
+        for address in filter(None, (self.http, self.grpc, self.metrics)):
+            if not address.startswith("unix:"):
+                bind(address).close()
+
+    def shared(self) -> tuple["Listening", list[socket.socket]]:
+        """Return the same with ports chosen, and sockets that hold them for the workers.
+
+        Raises:
+            StartFailed: An address can't be shared.
+        """
+        held = {}
+        for name, address in (("http", self.http), ("grpc", self.grpc)):
+            if address is not None and address.startswith("unix:"):
+                raise StartFailed(f"{address}: workers share a port, and can't share a unix socket")
+            if address is not None:
+                held[name] = bind(address, reuse_port=True, listen=False)
+        chosen = {name: name_of(sock) for name, sock in held.items()}
+        http, grpc = chosen.get("http"), chosen.get("grpc")
+        return replace(self, http=http, grpc=grpc, reuse_port=True), list(held.values())
+
+    def of_worker(self, number: int) -> "Listening":
+        """Return a worker's own: its metrics are on the port after its predecessor's."""
+        if self.metrics is None:
+            return self
+        host, port = split_address(self.metrics)
+        return replace(self, metrics=joined(host, port + number))
+
+
+def bind(address: str, *, reuse_port: bool = False, listen: bool = True) -> socket.socket:
+    """Return a socket bound to an address.
+
+    Raises:
+        StartFailed: It can't be.
+    """
+    sock: socket.socket | None = None
+    try:
+        if address.startswith("unix:"):
+            sock = _bind_unix(address.removeprefix("unix:"))
+        else:
+            host, port = split_address(address)
+            places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, place = places[0]
+            sock = socket.socket(family, kind, protocol)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(place)
+        if listen:
+            sock.listen(BACKLOG)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        reason = "address in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise StartFailed(f"{address}: {reason}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def name_of(sock: socket.socket) -> str:
+    """Return the address a socket is bound to, as `bind` takes it."""
+    place = sock.getsockname()
+    return f"unix:{place}" if sock.family == socket.AF_UNIX else joined(place[0], place[1])
+
+
+def joined(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind_unix(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(Path(path).lstat().st_mode) and _is_dead(path):
+            Path(path).unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_dead(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith("unix:") or is_loopback(split_address(address)[0])

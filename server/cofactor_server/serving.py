@@ -1,0 +1,180 @@
+"""One process that serves: HTTP and gRPC on one loop, from ready to drained."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc.aio
+import prometheus_client
+import structlog
+from fastapi import FastAPI
+from grpc_health.v1 import health
+
+from cofactor_server.app import Application
+from cofactor_server.http_server import HttpServer
+from cofactor_server.listening import Listening, StartFailed, bind, joined
+from cofactor_server.rpc import server as rpc
+from cofactor_server.settings import split_address
+
+log = structlog.get_logger("cofactor")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where a process listens in fact."""
+
+    http: str | None
+    grpc: str | None
+
+
+@contextlib.contextmanager
+def told_to_stop(parent: int | None = None) -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM and SIGINT set; a second signal does what it does by default.
+
+    Args:
+        parent: A descriptor that is readable once the supervising process is gone, which counts as a signal.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def told() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+        if parent is not None:
+            loop.remove_reader(parent)
+
+    for number in signals:
+        loop.add_signal_handler(number, told)
+    if parent is not None:
+        loop.add_reader(parent, told)
+    try:
+        yield stop
+    finally:
+        told()
+
+
+async def run(
+    application: Application,
+    listening: Listening,
+    stop: asyncio.Event,
+    *,
+    http: FastAPI | None = None,
+    http_socket: socket.socket | None = None,
+    on_ready: Callable[[Bound], None] = lambda _: None,
+) -> None:
+    """Serve until `stop`, then let what was begun finish.
+
+    Args:
+        application: Open, and closed by whoever opened it.
+        listening: Where.
+        stop: Set to stop.
+        http: The application's own HTTP edge unless given.
+        http_socket: Bound already.
+        on_ready: Called once, when calls are answered.
+
+    Raises:
+        StartFailed: It can't listen.
+        PlaintextRefused: Others could read what passes.
+        TlsUnusable: The certificates can't be used.
+    """
+    servicer = health.aio.HealthServicer()
+    await rpc.announce(servicer, serving=False)
+    ready = asyncio.Event()
+
+    async def report(serving: bool) -> None:
+        await rpc.announce(servicer, serving=serving)
+        if serving:
+            ready.set()
+
+    parts: list[_Grpc | HttpServer] = []
+    with contextlib.ExitStack() as stack:
+        if listening.metrics is not None:
+            stack.enter_context(_metrics(application, listening.metrics))
+        try:
+            if listening.grpc is not None:
+                parts.append(await _Grpc.started(application, listening, servicer))
+            if listening.http is not None:
+                sock = http_socket or bind(listening.http, reuse_port=listening.reuse_port)
+                parts.append(await HttpServer.started(http or application.http(), sock, listening))
+            await _until(stop, ready, parts, application, report, on_ready)
+        finally:
+            log.info("stopping")
+            await asyncio.gather(*(part.stop() for part in parts))
+
+
+async def _until(
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+    parts: "list[_Grpc | HttpServer]",
+    application: Application,
+    report: Callable[[bool], Any],
+    on_ready: Callable[[Bound], None],
+) -> None:
+    """Return when told to stop; raise what ended one of the parts before that."""
+    upkeep = asyncio.create_task(application.upkeep.run(report), name="upkeep")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    answers = asyncio.create_task(ready.wait(), name="ready")
+    lasting = {upkeep, stopped, *(part.task for part in parts if isinstance(part, HttpServer))}
+    try:
+        await asyncio.wait({answers, *lasting}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.is_set():
+            where = {type(part): part.address for part in parts}
+            on_ready(Bound(where.get(HttpServer), where.get(_Grpc)))
+            await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
+        for task in lasting:
+            if task.done():
+                task.result()
+    finally:
+        for task in (upkeep, stopped, answers):
+            task.cancel()
+        await asyncio.gather(upkeep, stopped, answers, return_exceptions=True)
+
+
+class _Grpc:
+    """The gRPC server, listening."""
+
+    def __init__(self, server: grpc.aio.Server, stop: Callable[[], Any], address: str) -> None:
+        self._server = server
+        self.stop = stop
+        self.address = address
+
+    @classmethod
+    async def started(cls, application: Application, listening: Listening, servicer: health.aio.HealthServicer) -> Self:
+        address = listening.grpc or ""
+        interceptor = application.interceptor()
+        server = rpc.build_server(
+            application.services,
+            interceptor,
+            health_servicer=servicer,
+            reflect=listening.reflection,
+            reuse_port=listening.reuse_port,
+        )
+        try:
+            port = rpc.listen(server, address, listening.tls, plaintext_behind_proxy=listening.plaintext_behind_proxy)
+        except RuntimeError:
+            raise StartFailed(f"{address}: address in use, or not this machine's") from None
+        await server.start()
+        if not address.startswith("unix:"):
+            address = joined(split_address(address)[0], port)
+        return cls(server, lambda: rpc.drain(server, interceptor, servicer, listening.drain_seconds), address)
+
+
+@contextlib.contextmanager
+def _metrics(application: Application, address: str) -> Iterator[None]:
+    """Serve Prometheus' text from a thread of its own: it is read when the loop is busy, too."""
+    host, port = split_address(address)
+    try:
+        server, thread = prometheus_client.start_http_server(port, host, application.metrics)
+    except OSError:
+        raise StartFailed(f"{address}: address in use") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,239 @@
+"""Settings from the environment and an optional file; a bad one stops the start with one line that names it."""
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP
+from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.rpc.source import UNIX, Sources
+from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.seams import MINUTE
+
+PREFIX = "COFACTOR_"
+CONFIG_FILE = "COFACTOR_CONFIG_FILE"
+CLIENT_VARIABLES = frozenset({"COFACTOR_CLIENT_ID", "COFACTOR_CLIENT_SECRET", "COFACTOR_TARGET"})
+"""Read by `cofactor authenticators`, a client that may run where the server's settings stand."""
+
+_DATABASES = ("sqlite:///", "postgresql://")
+
+
+class SettingsInvalid(Exception):
+    """The settings can't be used. The text names the variables, and never a value that may be secret."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[::1]:port`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    host, colon, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or (":" in bare) != host.startswith("[") or not (port.isascii() and port.isdigit()):
+        raise ValueError("must be host:port, [address]:port or unix:/path")
+    if int(port) > 65_535:
+        raise ValueError("the port must be at most 65535")
+    return bare, int(port)
+
+
+def _listen(address: str) -> str:
+    if address.startswith("unix:"):
+        if not address.startswith("unix:/"):
+            raise ValueError("a unix socket is unix:/path, from the root")
+        return address
+    split_address(address)
+    return address
+
+
+def _loopback(address: str) -> str:
+    if not is_loopback(split_address(address)[0]):
+        raise ValueError("must be an address of loopback, such as 127.0.0.1:9464")
+    return address
+
+
+def _issuer(issuer: str) -> str:
+    try:
+        url = urlsplit(issuer)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if url.scheme not in ("https", "http") or not host or url.query or url.fragment or "@" in url.netloc:
+        raise ValueError("must be a URL such as https://mfa.example.com/, without user, query and fragment")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError("must be https unless its host is loopback")
+    return issuer if issuer.endswith("/") else issuer + "/"
+
+
+def _proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Sources(proxies)
+    except ValueError:
+        raise ValueError(f"must be addresses, networks such as 10.0.0.0/8, or `{UNIX}`") from None
+    return proxies
+
+
+def _words(value: Any) -> Any:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+"""In the environment with commas between them, in the file a list."""
+
+
+class Settings(BaseSettings):
+    """What an operator decides. Nothing has a default that would be unsafe; secrets are paths of files."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    config_file: Path | None = None
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    keyring_file: Path
+    database_url: SecretStr | None = None
+    database_url_file: Path | None = None
+    """The URL may hold a password: this is the file to read it from."""
+
+    friendly_name: str = Field("Cofactor", min_length=1, max_length=64)
+    default_realm: str = Field("default", min_length=1, max_length=64)
+    mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
+    factors: Words = (TOTP, RECOVERY_CODE)
+    profile: Literal["compatible", "strict"] = "compatible"
+    mfa_token_minutes: int = Field(10, ge=1, le=60)
+
+    http_listen: Listen = "127.0.0.1:8080"
+    grpc_listen: Listen = "127.0.0.1:50051"
+    metrics_listen: Annotated[str, AfterValidator(_loopback)] | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    plaintext_behind_proxy: bool = False
+    trusted_proxies: Annotated[Words, AfterValidator(_proxies)] = ()
+    workers: int = Field(1, ge=1, le=256)
+    reflection: bool = False
+    access_log: bool = True
+    drain_seconds: float = Field(10, ge=0, le=600)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the interface's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first: command line, environment, file."""
+        path = os.environ.get(CONFIG_FILE)
+        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *file)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.database_url is None) == (self.database_url_file is None):
+            raise ValueError("COFACTOR_DATABASE_URL: give this or COFACTOR_DATABASE_URL_FILE, and not both")
+        if self.database_url is not None and not self.database_url.get_secret_value().startswith(_DATABASES):
+            raise ValueError(f"COFACTOR_DATABASE_URL: must begin with {' or '.join(_DATABASES)}")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("COFACTOR_TLS_CERT_FILE: a certificate takes COFACTOR_TLS_KEY_FILE, and a key this")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("COFACTOR_TLS_CLIENT_CA_FILE: needs COFACTOR_TLS_CERT_FILE and COFACTOR_TLS_KEY_FILE")
+        if self.plaintext_behind_proxy and not self.trusted_proxies:
+            raise ValueError("COFACTOR_PLAINTEXT_BEHIND_PROXY: needs COFACTOR_TRUSTED_PROXIES")
+        return self
+
+    def database(self) -> str:
+        """Return the database's URL.
+
+        Raises:
+            SettingsInvalid: Its file can't be read, or holds something else.
+        """
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        assert self.database_url_file is not None  # noqa: S101 - told to mypy: one of the two is there
+        try:
+            url = self.database_url_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise SettingsInvalid(f"COFACTOR_DATABASE_URL_FILE: {self.database_url_file}: {reason}") from None
+        if not url.startswith(_DATABASES):
+            raise SettingsInvalid(f"COFACTOR_DATABASE_URL_FILE: must hold what begins with {' or '.join(_DATABASES)}")
+        return url
+
+    def deployment(self) -> Deployment:
+        """Return what these settings decide for all users and clients."""
+        return Deployment(
+            issuer=self.issuer,
+            friendly_name=self.friendly_name,
+            default_realm=self.default_realm,
+            mfa_policy=self.mfa_policy,
+            kinds=frozenset(self.factors),
+            mfa_token_life=self.mfa_token_minutes * MINUTE,
+            strict=self.profile == "strict",
+        )
+
+    def tls(self) -> TlsFiles | None:
+        """Return the files of TLS; None without."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
+
+
+def load(**overrides: Any) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        overrides: Settings that the command line gives; None leaves one to environment and file.
+
+    Raises:
+        SettingsInvalid: One is missing, wrong or unknown.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
+    if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known):
+        raise SettingsInvalid("; ".join(f"{name}: no such setting" for name in unknown))
+    path = os.environ.get(CONFIG_FILE)
+    if path and not Path(path).is_file():  # pydantic-settings takes a missing file for an empty one
+        raise SettingsInvalid(f"{CONFIG_FILE}: {path} is no file")
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsInvalid("; ".join(_line(problem) for problem in error.errors(include_input=False))) from None
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        # A TOML error tells the place; of an unreadable file the system tells why.
+        raise SettingsInvalid(f"{CONFIG_FILE}: {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _line(problem: Any) -> str:
+    text = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return str(text)  # of a rule over several settings, which names them itself
+    name = str(problem["loc"][0])
+    match problem["type"]:
+        case "missing":
+            return f"{PREFIX}{name.upper()}: is required"
+        case "extra_forbidden":
+            return f"{CONFIG_FILE}: there is no setting {name}"
+    return f"{PREFIX}{name.upper()}: {text[:1].lower()}{text[1:]}"

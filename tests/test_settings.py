@@ -1,0 +1,154 @@
+"""Settings: what is refused, in one line that names the variable and never shows a secret."""
+
+from pathlib import Path
+
+import pytest
+from cofactor_server.settings import Settings, SettingsInvalid, load
+
+URL = "postgresql://cofactor:hunter2@db/cofactor"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("COFACTOR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COFACTOR_ISSUER", "https://mfa.example.com")
+    monkeypatch.setenv("COFACTOR_KEYRING_FILE", str(tmp_path / "keyring.json"))
+    monkeypatch.setenv("COFACTOR_DATABASE_URL", URL)
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsInvalid) as caught:
+        load().database()
+    return str(caught.value)
+
+
+def test_the_issuer_gets_the_slash_that_its_tokens_have() -> None:
+    assert load().issuer == "https://mfa.example.com/"
+
+
+@pytest.mark.requirement("S58")
+@pytest.mark.parametrize("issuer", ["http://localhost:8080/", "http://127.0.0.1:8080", "http://[::1]:8080/x/"])
+def test_an_issuer_without_tls_is_on_loopback(issuer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_ISSUER", issuer)
+    assert load().issuer.startswith(issuer)
+
+
+@pytest.mark.requirement("S78")
+@pytest.mark.parametrize("name", ["COFACTOR_ISSUER", "COFACTOR_KEYRING_FILE", "COFACTOR_DATABASE_URL"])
+def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name)
+    assert refusal().startswith(f"{name}: ")
+
+
+@pytest.mark.requirement("S58")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COFACTOR_ISSUER", "http://mfa.example.com/"),
+        ("COFACTOR_ISSUER", "mfa.example.com"),
+        ("COFACTOR_ISSUER", "https://hunter2@mfa.example.com/"),
+        ("COFACTOR_ISSUER", "https://mfa.example.com/?hunter2"),
+        ("COFACTOR_ISSUER", "https://mfa.example.com:hunter2/"),
+        ("COFACTOR_DATABASE_URL", "mysql://cofactor:hunter2@db/cofactor"),
+        ("COFACTOR_DATABASE_URL", "hunter2"),
+        ("COFACTOR_MFA_POLICY", "sometimes-hunter2"),
+        ("COFACTOR_PROFILE", "hunter2"),
+        ("COFACTOR_MFA_TOKEN_MINUTES", "0"),
+        ("COFACTOR_MFA_TOKEN_MINUTES", "hunter2"),
+        ("COFACTOR_HTTP_LISTEN", "8080"),
+        ("COFACTOR_HTTP_LISTEN", "::1:8080"),
+        ("COFACTOR_HTTP_LISTEN", "127.0.0.1:65536"),
+        ("COFACTOR_GRPC_LISTEN", "unix:relative"),
+        ("COFACTOR_METRICS_LISTEN", "0.0.0.0:9464"),
+        ("COFACTOR_TRUSTED_PROXIES", "10.0.0.0/8,proxy.hunter2.example"),
+        ("COFACTOR_WORKERS", "0"),
+        ("COFACTOR_ACCESS_LOG", "hunter2"),
+        ("COFACTOR_DRAIN_SECONDS", "-1"),
+        ("COFACTOR_TLS_CERT_FILE", "/etc/cofactor/cert.pem"),
+        ("COFACTOR_TLS_KEY_FILE", "/etc/cofactor/key.pem"),
+        ("COFACTOR_TLS_CLIENT_CA_FILE", "/etc/cofactor/ca.pem"),
+        ("COFACTOR_PLAINTEXT_BEHIND_PROXY", "true"),
+        ("COFACTOR_WORKER", "2"),
+        ("COFACTOR_DEMO", "1"),
+        ("COFACTOR_CONFIG_FILE", "/nowhere/cofactor.toml"),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_it(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    line = refusal()
+    assert name in line
+    assert "\n" not in line
+    assert "hunter2" not in line
+
+
+def test_every_bad_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COFACTOR_ISSUER")
+    monkeypatch.setenv("COFACTOR_WORKERS", "many")
+    assert "COFACTOR_ISSUER" in refusal()
+    assert "COFACTOR_WORKERS" in refusal()
+
+
+def test_the_database_url_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(URL + "\n")
+    monkeypatch.delenv("COFACTOR_DATABASE_URL")
+    monkeypatch.setenv("COFACTOR_DATABASE_URL_FILE", str(file))
+    assert load().database() == URL
+
+
+def test_the_database_url_stands_in_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COFACTOR_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert refusal().startswith("COFACTOR_DATABASE_URL: ")
+
+
+@pytest.mark.parametrize("content", [None, b"hunter2", b"\xff"])
+def test_a_bad_file_of_the_database_url_is_named(
+    content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.delenv("COFACTOR_DATABASE_URL")
+    monkeypatch.setenv("COFACTOR_DATABASE_URL_FILE", str(file))
+    assert refusal().startswith("COFACTOR_DATABASE_URL_FILE: ")
+    assert "hunter2" not in refusal()
+
+
+def test_the_environment_overrides_the_file_and_the_command_line_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "cofactor.toml"
+    file.write_text('factors = ["totp"]\nworkers = 2\nfriendly_name = "From file"\nmfa_policy = "always"\n')
+    monkeypatch.setenv("COFACTOR_CONFIG_FILE", str(file))
+    monkeypatch.setenv("COFACTOR_FRIENDLY_NAME", "From environment")
+    settings = load(workers=3)
+    assert (settings.friendly_name, settings.workers) == ("From environment", 3)
+    assert (settings.factors, settings.mfa_policy) == (("totp",), "always")
+
+
+@pytest.mark.parametrize("content", ["workers = [", "colour = 'hunter2'", "workers = 'hunter2'"])
+def test_a_bad_file_is_one_line(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "cofactor.toml"
+    file.write_text(content)
+    monkeypatch.setenv("COFACTOR_CONFIG_FILE", str(file))
+    line = refusal()
+    assert line.startswith("COFACTOR_")
+    assert "\n" not in line
+    assert "hunter2" not in line
+
+
+def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_TRUSTED_PROXIES", "10.0.0.0/8, unix")
+    monkeypatch.setenv("COFACTOR_FACTORS", "totp")
+    assert (load().trusted_proxies, load().factors) == (("10.0.0.0/8", "unix"), ("totp",))
+
+
+def test_settings_print_no_secret() -> None:
+    assert "hunter2" not in repr(load())
+
+
+def test_no_setting_turns_the_demo_on() -> None:
+    assert not [name for name in Settings.model_fields if "demo" in name or "test" in name]
