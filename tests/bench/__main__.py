@@ -132,8 +132,8 @@ class Bench:
         at.measured.setdefault(callers, []).append(measured)
         console.print(
             f"{at.database:>10} {callers:>4} callers: {measured.calls} calls in {measured.seconds:.1f} s and "
-            f"{measured.cpu:.2f} s of processor (loader {measured.loader_cpu:.2f}), {measured.calls / measured.cpu:.0f} "
-            f"a processor second",
+            f"{measured.cpu:.2f} s of processor (loader {measured.loader_cpu:.2f}), {measured.calls / measured.cpu:.0f}"
+            " a processor second",
             style="dim",
         )
         return measured
@@ -192,7 +192,7 @@ def show(found: list[dict[str, Any]]) -> None:
         )
     console.print(table)
     console.print(
-        "Access log off. SQLite with synchronous=FULL. Server pinned to one core, loader (and PostgreSQL) to the other; "
+        "Access log off. SQLite with synchronous=FULL. Server pinned to a core, loader (and PostgreSQL) to the other; "
         f"medians of {ROUNDS} interleaved rounds."
     )
 

@@ -98,7 +98,7 @@ class Load:
             for _ in range(min(CHANNELS, task.callers))
         ]
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
-        calls = [channel.unary_unary(METHOD) for channel in channels]
+        calls: list[Any] = [channel.unary_unary(METHOD) for channel in channels]
         self._until = time.perf_counter() + WARM_UP + task.seconds
         callers = asyncio.gather(*(self._caller(calls[n % len(calls)]) for n in range(task.callers)))
         await asyncio.sleep(WARM_UP)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
+
 from cofactor_server.origin import CURRENT_ORIGIN, Origin
 
 WINDOW = 16  # messages a writer may be ahead of its reader: a generator that never awaits must not hold the loop

@@ -186,7 +186,7 @@ class Work:
 
     def record(self, event: Event) -> None:
         """Record what happened."""
-        # Ids that grow with time keep a user's events together and in order, where tables are kept in that of their keys.
+        # Ids that grow with time keep a user's events in order where a table is kept in that of its key.
         self._append(self._events, rows.of_event(event, f"{event.time:014x}{self._entropy.octets(6).hex()}"))
 
     def notify(self, notice: Notice) -> None:
