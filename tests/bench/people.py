@@ -109,6 +109,7 @@ def requests(keyring: Keyring, clock: Clock, client_id: str, people: int) -> Ite
             audience=API,
             methods=("pwd",),
             first_factor=FirstFactor.PASSWORD,
+            first_factor_at=now,
             issued_at=now,
             expires_at=now + MFA_TOKEN_LIFE,
         )

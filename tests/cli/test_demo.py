@@ -2,6 +2,7 @@
 
 import json
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,19 +168,16 @@ def test_serve_refuses_its_database(demo: Demo, start: Start) -> None:
 
 
 def test_a_user_enrolls_by_the_command_line(demo: Demo, environment: dict[str, str]) -> None:
-    import subprocess
-
-    enrolling = subprocess.Popen(
+    with subprocess.Popen(
         [COMMAND, "authenticators", "enroll", "--demo", demo.state, "--json"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert enrolling.stdin is not None
-    assert enrolling.stdout is not None
-    shown = json.loads(enrolling.stdout.readline())
-    out, _ = enrolling.communicate(pyotp.TOTP(shown["secret"]).now() + "\n", timeout=30)
+    ) as enrolling:
+        assert enrolling.stdout is not None
+        shown = json.loads(enrolling.stdout.readline())
+        out, _ = enrolling.communicate(pyotp.TOTP(shown["secret"]).now() + "\n", timeout=30)
     assert (json.loads(out), enrolling.returncode) == ({"confirmed": shown["id"]}, 0)
     assert demo.log_in().json()["mfa_requirements"]["challenge"]

@@ -4,6 +4,8 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import grpc
 import httpx2
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests import postgres
@@ -24,6 +30,23 @@ def where(process: Process) -> dict[str, str]:
     (line,) = [line for line in process.stderr.splitlines() if '"serving"' in line]
     told: dict[str, str] = json.loads(line)
     return told
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate for localhost, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(made.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert_file, key_file
 
 
 def free_port() -> int:
@@ -77,6 +100,38 @@ def test_certificates_that_cant_be_used_are_named(
 ) -> None:
     environment |= {"COFACTOR_TLS_CERT_FILE": str(tmp_path / "cert.pem"), "COFACTOR_TLS_KEY_FILE": str(tmp_path / "k")}
     assert "cert.pem" in line_of(deployed("serve"))
+
+
+@pytest.mark.requirement("S58")
+def test_both_edges_speak_tls_and_nothing_else_with_the_same_files(
+    deployed: Invoke, start: Start, tmp_path: Path
+) -> None:
+    cert, key = certificate(tmp_path)
+    told = where(start("serve", COFACTOR_TLS_CERT_FILE=str(cert), COFACTOR_TLS_KEY_FILE=str(key)))
+    port = told["http"].rpartition(":")[2]
+    trusting = ssl.create_default_context(cafile=str(cert))
+    assert httpx2.get(f"https://localhost:{port}/.well-known/jwks.json", verify=trusting).status_code == 200
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"http://localhost:{port}/.well-known/jwks.json")
+    target = f"localhost:{told['grpc'].rpartition(':')[2]}"
+    with grpc.secure_channel(target, grpc.ssl_channel_credentials(cert.read_bytes())) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_unix_sockets_are_served_and_removed(deployed: Invoke, start: Start, tmp_path: Path) -> None:
+    http, rpc = tmp_path / "http", tmp_path / "grpc"
+    process = start("serve", COFACTOR_HTTP_LISTEN=f"unix:{http}", COFACTOR_GRPC_LISTEN=f"unix:{rpc}")
+    assert where(process)["grpc"] == f"unix:{rpc}"
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(http))) as client:
+        assert client.get("http://mfa/.well-known/jwks.json").status_code == 200
+    with grpc.insecure_channel(f"unix:{rpc}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert process.stop() == 0
+    assert not http.exists()
 
 
 def test_several_workers_are_not_for_sqlite(deployed: Invoke) -> None:

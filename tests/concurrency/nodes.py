@@ -70,6 +70,7 @@ class Town:
             audience=API,
             methods=("pwd",),
             first_factor=FirstFactor.PASSWORD,
+            first_factor_at=now,
             issued_at=now,
             expires_at=now + 10 * MINUTE,
         )

@@ -252,9 +252,13 @@ class GrpcApi:
         return found
 
     async def rename(self, bearer: str, authenticator_id: str, name: str) -> Row:
+        return await self.update(bearer, authenticator_id, ["name"], name)
+
+    async def update(self, bearer: str, authenticator_id: str, paths: Sequence[str], name: str = "") -> Row:
+        """Change what the mask names."""
         request = authenticators.UpdateAuthenticatorRequest(
             authenticator=authenticators.Authenticator(id=authenticator_id, name=name),
-            update_mask=FieldMask(paths=["name"]),
+            update_mask=FieldMask(paths=paths),
         )
         response = await call(
             self.authenticators.UpdateAuthenticator(request, metadata=_by_bearer(bearer), timeout=TIMEOUT)

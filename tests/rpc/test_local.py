@@ -729,7 +729,8 @@ async def test_a_call_leaves_nothing_for_the_garbage_collector(local: LocalChann
         await collect(Stub(local).Count(StringValue(), timeout=9))
         with contextlib.suppress(grpc.aio.AioRpcError):
             await Stub(local).AbortRich(StringValue(), timeout=9)
-        await asyncio.sleep(0)
+        for _ in range(100):  # until the handlers' tasks have ended
+            await asyncio.sleep(0)
         assert [thing for thing in gc.get_objects() if isinstance(thing, LocalContext)] == []
     finally:
         gc.enable()

@@ -52,6 +52,7 @@ def login(client_id: str) -> Login:
         audience="",
         methods=("pwd",),
         first_factor=FirstFactor.PASSWORD,
+        first_factor_at=0,
         issued_at=0,
         expires_at=10,
     )

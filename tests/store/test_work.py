@@ -52,7 +52,7 @@ def read_everything(work: Work) -> dict[str, Any]:
         "user": (found.label, found.epoch) if found else None,
         "authenticators": work.authenticators("u0"),
         "challenge": work.challenge("u0", "ch"),
-        "pending": work.pending_challenges("u0", "login"),
+        "pending": work.pending_challenges("u0"),
         "family": work.family("u0", "f"),
         "spent": work.is_spent("u0", "token"),
         "outcome": work.outcome("u0", "c", "r", NOW - 1),
@@ -124,7 +124,7 @@ async def test_what_a_raising_decision_wrote_is_undone_and_the_others_stay(datab
 
         def three(work: Work) -> dict[str, Any]:
             with work.item():
-                work.record(Event("u1", EventName.USER_CREATED, NOW))
+                work.record(Event("u1", EventName.USER_DELETED, NOW))
                 work.charge_source("192.0.2.9", NOW)
             before = read_everything(work)
             with contextlib.suppress(ZeroDivisionError), work.item():
@@ -169,7 +169,7 @@ async def test_nothing_of_another_user_is_read(database_url: str) -> None:
                 work.user("u0"),
                 *work.authenticators("u1"),
                 work.challenge("u1", "ch"),
-                *work.pending_challenges("u1", "login"),
+                *work.pending_challenges("u1"),
                 work.family("u1", "f"),
                 work.outcome("u1", "c", "r", NOW - 1),
             ]

@@ -22,7 +22,8 @@ DEADLINE = 30.0
 """Seconds."""
 
 DemoState = Annotated[
-    Path | None, typer.Option("--demo", help="Take what is not given from the demo of this state folder.")
+    Path | None,
+    typer.Option("--demo", help="Use the demo of this state folder, and its client and user unless others are named."),
 ]
 Target = Annotated[str, typer.Option(envvar="COFACTOR_TARGET", help="The server, such as mfa.example.com:443.")]
 Issuer = Annotated[str, typer.Option(envvar="COFACTOR_ISSUER", help="Such as https://mfa.example.com/.")]
@@ -114,7 +115,8 @@ def _logged_in(
         from cofactor_server.demo import read
 
         known = read(demo)
-        target, issuer = target or known.grpc, issuer or known.issuer
+        # The environment may speak of another deployment, whose settings stand there.
+        target, issuer = known.grpc, known.issuer
         if client_id in ("", known.client_id):
             client_id, secret = known.client_id, known.client_secret
         if username in ("", known.username):

@@ -80,6 +80,8 @@ def authentication(methods: Iterable[str], facts: Facts | None, *, time: int) ->
     first = tuple(methods)
     if facts is None:
         return Authentication(Level.ONE_FACTOR, first, time)
-    both = facts.possession is not Possession.NONE and bool(first)
+    if not first:
+        return Authentication(Level.ONE_FACTOR, facts.amr, time, recovery=facts.recovery)
+    both = facts.possession is not Possession.NONE
     amr = dict.fromkeys((*first, *facts.amr, *(("mfa",) if both else ())))
     return Authentication(level_of(facts), tuple(amr), time, recovery=facts.recovery)

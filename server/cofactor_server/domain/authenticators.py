@@ -12,6 +12,8 @@ from cofactor_server.seams import MINUTE
 PENDING_LIFE = 10 * MINUTE
 """A pending authenticator is gone this long after it was made (security.md 3, S36)."""
 PENDING_PER_LOGIN = 5
+PENDING_PER_USER = 15
+"""Over all of a user's logins, which cost a password each; the oldest gives way."""
 ACTIVE_CODE_AUTHENTICATORS = 5
 """How many that answer with a typed code one user may hold (security.md 9)."""
 NAME_LENGTH = 64

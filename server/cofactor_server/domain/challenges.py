@@ -9,6 +9,9 @@ from cofactor_server.seams import MINUTE
 CHALLENGE_LIFE = 5 * MINUTE
 """Contract section 2; well inside the ten minutes of S8."""
 
+PENDING_PER_USER = 10
+"""How many of one user's wait for an answer at once, over all logins; the oldest gives way."""
+
 
 class ChallengeState(StrEnum):
     """Pending to approved, denied or expired; approved to redeemed. Never back."""

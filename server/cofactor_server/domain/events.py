@@ -12,7 +12,6 @@ class EventName(StrEnum):
     LOGIN_VOUCHED = "login.vouched"
     PROOF_REFUSED = "proof.refused"
     PROOF_REPLAYED = "proof.replayed"
-    BUDGET_EMPTY = "budget.empty"
     CHALLENGE_CREATED = "challenge.created"
     CHALLENGE_DENIED = "challenge.denied"
     CHALLENGE_MISBOUND = "challenge.misbound"
@@ -25,7 +24,6 @@ class EventName(StrEnum):
     REFRESH_REUSED = "refresh.reused"
     TOKEN_REVOKED = "token.revoked"
     MFA_RESET = "user.mfa_reset"
-    USER_CREATED = "user.created"
     USER_DELETED = "user.deleted"
 
 

@@ -36,6 +36,8 @@ class Login:
     audience: str
     methods: tuple[str, ...]
     first_factor: FirstFactor
+    first_factor_at: int
+    """When it was shown, which a vouching client says of its own."""
     issued_at: int
     expires_at: int
     by_access_token: bool = False
@@ -54,6 +56,6 @@ class Login:
             return False
         if user.enrollment is not None:
             return user.enrollment is Enrollment.AT_LOGIN
-        if self.first_factor is FirstFactor.VOUCHED:
+        if self.first_factor is FirstFactor.VOUCHED and client.enrollment is not Enrollment.TICKET:
             return Capability.ENROLL in client.capabilities
         return client.enrollment is Enrollment.AT_LOGIN

@@ -8,6 +8,7 @@ from cofactor_server.domain.authenticators import (
     ACTIVE_CODE_AUTHENTICATORS,
     PENDING_LIFE,
     PENDING_PER_LOGIN,
+    PENDING_PER_USER,
     Authenticator,
     State,
     enrolled,
@@ -171,9 +172,7 @@ class Enroll:
         factor = self.enrolling.credentials.factor(self.request.kind)
         if factor is None:
             return FactorDisabled()
-        pending = sorted((a for a in mine if self._is_pending_here(a)), key=lambda a: a.created_at)
-        for oldest in pending[: max(0, len(pending) - PENDING_PER_LOGIN + 1)]:
-            remove(work, oldest, now)
+        self._make_room(work, mine, now)
         account = Account(user.id, user.label or user.subject, self.enrolling.deployment.friendly_name)
         made = factor.enroll(account, self.request.destination, self.request.options)
         authenticator = self._pending(user, self.request.kind, self.request.name or made.name, made.credential, now)
@@ -197,9 +196,15 @@ class Enroll:
         active = sum(a.usable() and a.kind != RECOVERY_CODE for a in mine)
         return TooManyAuthenticators() if active >= ACTIVE_CODE_AUTHENTICATORS else None
 
-    def _is_pending_here(self, authenticator: Authenticator) -> bool:
-        mine = authenticator.login_id == self.authority.login_id
-        return mine and authenticator.state is State.PENDING and authenticator.kind != RECOVERY_CODE
+    def _make_room(self, work: Work, mine: Sequence[Authenticator], now: int) -> None:
+        """Let the oldest pending ones of this login, and of all the user's logins, give way to one more."""
+        pending = [a for a in mine if a.state is State.PENDING and a.kind != RECOVERY_CODE]
+        pending.sort(key=lambda a: a.created_at)
+        here = [a for a in pending if a.login_id == self.authority.login_id]
+        gone = here[: max(0, len(here) - PENDING_PER_LOGIN + 1)]
+        left = [a for a in pending if a not in gone]
+        for oldest in (*gone, *left[: max(0, len(left) - PENDING_PER_USER + 1)]):
+            remove(work, oldest, now)
 
     def _pending(self, user: User, kind: Kind, name: str, credential: bytes, now: int) -> Authenticator:
         # `dev_` and 16 alphanumerics: contract section 6.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.challenges import CHALLENGE_LIFE, Challenge, ChallengeState
+from cofactor_server.domain.challenges import CHALLENGE_LIFE, PENDING_PER_USER, Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, WEBAUTHN
@@ -79,8 +79,11 @@ def prepare(
     if factor is None or not factor.prompts:
         return Prepared(authenticator)
     login_id, client_id, epoch = login
-    for earlier in work.pending_challenges(authenticator.user_id, login_id):
-        if earlier.authenticator_id == authenticator.id:
+    pending = sorted(work.pending_challenges(authenticator.user_id), key=lambda earlier: earlier.created_at)
+    too_many = pending[: max(0, len(pending) - PENDING_PER_USER + 1)]
+    for earlier in pending:
+        replaced = (earlier.login_id, earlier.authenticator_id) == (login_id, authenticator.id)
+        if replaced or earlier in too_many:
             work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
     prompt = factor.challenge(credentials.open(authenticator), context)
     challenge_id = new_id(entropy, "")

@@ -9,7 +9,7 @@ from cofactor_server.domain.budgets import DISABLE_AFTER, WARN_AFTER
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
-from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Mismatch, Proof, Purpose
+from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
 from cofactor_server.errors import CofactorError, TooManyFailedCodes
 from cofactor_server.seams import SECOND
 from cofactor_server.services.credentials import Credentials, disabled, linked
@@ -61,6 +61,10 @@ class Guessing:
     def __init__(self, credentials: Credentials, *, disable_after: int = DISABLE_AFTER) -> None:
         self._credentials = credentials
         self._disable_after = disable_after
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether a kind is switched on: a code for another is not a failure, there is nothing to be wrong about."""
+        return self._credentials.factor(kind) is not None
 
     def expected(self, challenge: Challenge) -> bytes:
         """Return what a challenge expects, as its factor wrote it."""

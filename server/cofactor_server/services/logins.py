@@ -70,6 +70,7 @@ class Logins:
             audience=access.audience,
             methods=tuple(method for method in access.amr if method != "mfa"),
             first_factor=FirstFactor.PASSWORD,
+            first_factor_at=access.issued_at,
             issued_at=access.issued_at,
             expires_at=access.expires_at,
             by_access_token=True,

@@ -159,6 +159,7 @@ class RedeemOtp:
         is_enrolled = enrolled(mine)
         purpose = Purpose.ENROLL if login.by_access_token or not is_enrolled else Purpose.LOGIN
         otps = [a for a in mine if a.kind in OTP_KINDS and _answers(a, login, purpose, now)]
+        otps = [a for a in otps if self.redeemer.guessing.serves(a.kind)]
         if self.authenticator_id:
             otps = [a for a in otps if a.id == self.authenticator_id]
             if not otps:
@@ -257,6 +258,10 @@ class RedeemOob:
                 return self.redeemer.complete(work, request, verdict, now)
             case NotProven(denied=True):
                 work.save_challenge(replace(challenge, state=ChallengeState.DENIED))
+                denied = EventName.CHALLENGE_DENIED
+                work.record(
+                    Event(login.user_id, denied, now, request.client.id, login.id, authenticator.id, request.source)
+                )
                 return ChallengeDenied()
             case NotProven():
                 return InvalidBindingCode()

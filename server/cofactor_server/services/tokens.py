@@ -167,9 +167,13 @@ class Tokens:
             raise TooManyRequests(retry_after=1) from None
         if account is None or not right:
             raise InvalidCredentials
+        # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
+        account = await self._records.read(queries.account, account.user.id)
+        if account is None or account.user.password_hash != stored:
+            raise InvalidCredentials
         if account.user.blocked:
             raise UserBlocked
-        login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD)
+        login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, self._clock.now())
         return await self._after_first_factor(account.user, account.authenticators, client, login)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
@@ -197,7 +201,8 @@ class Tokens:
         with self._decider.under_way(caller):
             record = vouching.RecordVouch(account.user.id, client, grant.label, grant.methods, now)
             vouched = await self._decider.decide(caller, record)
-        login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED)
+        shown_at = min(grant.authenticated_at, now)
+        login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
         return await self._after_first_factor(vouched.user, vouched.authenticators, client, login)
 
     async def _after_first_factor(
@@ -209,7 +214,7 @@ class Tokens:
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
             # Who may not enroll within this login may not enroll with the token that comes of it either.
             login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
-        shown = authentication(login.methods, None, time=login.issued_at)
+        shown = authentication(login.methods, None, time=login.first_factor_at)
         return await self._mint.tokens(await self._first_factor_issue(client, login, shown), client)
 
     async def _first_factor_issue(self, client: Client, login: Login, shown: Authentication) -> Issue:
@@ -232,7 +237,13 @@ class Tokens:
         )
 
     def _login(
-        self, user: User, client: Client, target: Target, methods: tuple[str, ...], first_factor: FirstFactor
+        self,
+        user: User,
+        client: Client,
+        target: Target,
+        methods: tuple[str, ...],
+        first_factor: FirstFactor,
+        first_factor_at: int,
     ) -> Login:
         now = self._clock.now()
         return Login(
@@ -244,6 +255,7 @@ class Tokens:
             audience=target.audience,
             methods=methods,
             first_factor=first_factor,
+            first_factor_at=first_factor_at,
             issued_at=now,
             expires_at=now + self._deployment.mfa_token_life,
         )
@@ -287,7 +299,9 @@ class Tokens:
             raise RefreshTokenInvalid
         granted = self._policy.target(client, target)
         methods = tuple(method for method in wanted.family.authentication.amr if method in FIRST_FACTOR_METHODS)
-        login = self._login(account.user, client, granted, methods, FirstFactor.REFRESH)
+        login = self._login(
+            account.user, client, granted, methods, FirstFactor.REFRESH, wanted.family.authentication.time
+        )
         requirement = self._policy.awaited(account.user, client, login, account.authenticators)
         return self._mfa_required(login, requirement)
 

@@ -73,6 +73,8 @@ def reset_mfa(connection: Connection, realm: str, subject: str, enroll_at_login:
     enrollment = Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET
     save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
     removed = remove_authenticators(connection, user.id, now)
+    # Where the user came from before is no longer trusted more than where anybody comes from.
+    connection.execute(delete(t.sources).where(t.sources.c.user_id == user.id))
     _record(connection, Event(user.id, EventName.MFA_RESET, now))
     notice = rows.of_notice(Notice(user.id, NoticeName.MFA_RESET, now), _row_id("notice", now))
     connection.execute(insert(t.notices).values(notice))

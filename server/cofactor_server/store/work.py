@@ -106,14 +106,12 @@ class Work:
         """Return the challenge of this user; None if there is none."""
         return self._challenges.get((user_id, challenge_id))
 
-    def pending_challenges(self, user_id: str, login_id: str) -> list[Challenge]:
-        """Return the challenges of this login that nobody answered."""
+    def pending_challenges(self, user_id: str) -> list[Challenge]:
+        """Return the challenges of this user that nobody answered."""
         return [
             challenge
             for challenge in self._challenges.values()
-            if challenge.user_id == user_id
-            and challenge.login_id == login_id
-            and challenge.state is ChallengeState.PENDING
+            if challenge.user_id == user_id and challenge.state is ChallengeState.PENDING
         ]
 
     def family(self, user_id: str, family_id: str) -> RefreshFamily | None:
