@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ import grpc
 import httpx2
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests import postgres
+from tests.cli.certificates import certificate
 from tests.cli.conftest import Invoke, Process, Start, line_of
 
 pytestmark = pytest.mark.timeout(240)  # processes, on machines that do other things, too
@@ -30,23 +26,6 @@ def where(process: Process) -> dict[str, str]:
     (line,) = [line for line in process.stderr.splitlines() if '"serving"' in line]
     told: dict[str, str] = json.loads(line)
     return told
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Return the files of a certificate for localhost, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(made.public_bytes(Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert_file, key_file
 
 
 def free_port() -> int:
@@ -73,12 +52,14 @@ def test_it_serves_one_edge_alone(only: str, deployed: Invoke, start: Start) -> 
     assert [edge for edge in ("http", "grpc") if told[edge]] == [only]
 
 
-@pytest.mark.parametrize("edge", ["HTTP", "GRPC"])
-def test_a_second_server_on_a_port_fails_with_one_line(edge: str, deployed: Invoke, start: Start) -> None:
+def test_a_second_server_on_a_port_fails_with_one_line(
+    deployed: Invoke, start: Start, environment: dict[str, str]
+) -> None:
     first = where(start("serve"))
-    second = start("serve", **{f"COFACTOR_{edge}_LISTEN": first[edge.lower()]})
-    assert second.wait() == 1
-    assert second.stderr == f"cofactor: {first[edge.lower()]}: address in use\n"
+    for edge in ("http", "grpc"):
+        environment[f"COFACTOR_{edge.upper()}_LISTEN"] = first[edge]
+        assert line_of(deployed("serve")) == f"cofactor: {first[edge]}: address in use"
+        environment[f"COFACTOR_{edge.upper()}_LISTEN"] = "127.0.0.1:0"
 
 
 @pytest.mark.requirement("S58")

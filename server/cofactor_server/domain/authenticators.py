@@ -60,7 +60,11 @@ class Authenticator:
 
     def pending_for(self, login_id: str, now: int) -> bool:
         """Whether `login_id` may confirm it at `now`."""
-        return self.state is State.PENDING and self.login_id == login_id and now < self.created_at + PENDING_LIFE
+        return self.state is State.PENDING and self.login_id == login_id and not self.lapsed(now)
+
+    def lapsed(self, now: int) -> bool:
+        """Whether nobody confirmed it in time: it is gone, whether or not its row is pruned yet."""
+        return self.state is State.PENDING and now >= self.created_at + PENDING_LIFE
 
     def removed(self, now: int) -> "Authenticator":
         """Return the record that stays when it is removed: no credential, no unique reference."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import (
     ACTIVE_CODE_AUTHENTICATORS,
-    PENDING_LIFE,
     PENDING_PER_LOGIN,
     PENDING_PER_USER,
     Authenticator,
@@ -349,8 +348,7 @@ class Authenticators:
         """Return the user's authenticators as they are offered; pending ones while they can be confirmed."""
         account = await self._account(caller)
         now = self._enrolling.clock.now()
-        alive = (a for a in account.authenticators if a.state is not State.PENDING or now < a.created_at + PENDING_LIFE)
-        return offered_order(alive)
+        return offered_order(a for a in account.authenticators if not a.lapsed(now))
 
     async def get(self, caller: Caller, authenticator_id: str) -> Authenticator:
         """Return one authenticator of the user.
@@ -408,7 +406,7 @@ class Authenticators:
 def _own(work: Work, authority: Authority, authenticator_id: str, now: int) -> Authenticator | CofactorError:
     if refusal := authority.refusal(work, now):
         return refusal
-    mine = work.authenticators(authority.user_id)
+    mine = (a for a in work.authenticators(authority.user_id) if not a.lapsed(now))
     return next((a for a in mine if a.id == authenticator_id), AuthenticatorNotFound())
 
 
