@@ -228,7 +228,7 @@ async def _migrated(database: Database) -> tuple[str, str]:
     # Of replicas that start at once, those that come second find their tables made, and look again.
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(Exception),
-        stop=stop_after_attempt(5),
+        stop=stop_after_attempt(12),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         reraise=True,
     )

@@ -73,7 +73,10 @@ def process(module: str, argument: str) -> Iterator[Process]:
         finally:
             if popen.stdin is not None:
                 popen.stdin.close()
-            popen.wait(10)
+            try:
+                popen.wait(10)
+            except subprocess.TimeoutExpired:
+                popen.kill()
 
 
 @dataclass

@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,11 @@ def cpu_of(*pids: int) -> float:
     return total
 
 
+def quantile(ascending: Sequence[float], percent: int) -> float:
+    """Return a percentile of seconds in milliseconds; 0 where every call failed."""
+    return ascending[len(ascending) * percent // 100] * 1_000 if ascending else 0.0
+
+
 class Load:
     """One round."""
 
@@ -121,8 +126,8 @@ class Load:
             cpu=server,
             database_cpu=database,
             loader_cpu=loader,
-            p50_ms=latencies[len(latencies) // 2] * 1_000,
-            p99_ms=latencies[len(latencies) * 99 // 100] * 1_000,
+            p50_ms=quantile(latencies, 50),
+            p99_ms=quantile(latencies, 99),
             rss_mb=rss / 1_000_000,
             answer_octets=sum(map(len, self._answers)) // max(1, len(self._answers)),
         )

@@ -12,6 +12,7 @@ from unittest import mock
 import grpc
 import grpc.aio
 import msgspec
+import structlog
 import uvloop
 from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer, add_TokenServiceServicer_to_server
@@ -113,6 +114,7 @@ async def main() -> None:
     """Serve until standard input ends; each line of it moves the clock to so many microseconds ahead."""
     task = msgspec.json.decode(sys.argv[1], type=Task)
     os.sched_setaffinity(0, {task.core})
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output speaks to the parent
     clock = Clock()
     async with serving(task, clock) as ready:
         print(msgspec.json.encode(ready).decode(), flush=True)
