@@ -85,7 +85,7 @@ class GroupCommit:
         self._per_user: Counter[str] = Counter()
         self._per_client: Counter[str] = Counter()
         self._under_way = 0
-        self._arrived = asyncio.Event()
+        self._gathered: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
         self._alone_at_once = asyncio.Semaphore(self._limits.alone)
@@ -108,7 +108,7 @@ class GroupCommit:
             self._per_client[client_id] -= 1
             if not self._per_client[client_id]:
                 del self._per_client[client_id]
-            self._arrived.set()
+            self._arrived()
 
     async def decide(self, decision: Decision[V], *, deadline: float | None = None) -> V:
         """Have `decision` decided and committed, and return its verdict.
@@ -131,7 +131,7 @@ class GroupCommit:
         self._per_user[needs.user_id] += 1
         item.future.add_done_callback(lambda future: self._leave(needs.user_id, future))
         self._queue.append(item)
-        self._arrived.set()
+        self._arrived()
         if self._task is None:
             self._task = loop.create_task(self._run(), name="group-commit")
         return await asyncio.shield(item.future)
@@ -160,15 +160,24 @@ class GroupCommit:
             self._task = None
 
     async def _wait_for_others(self) -> None:
-        limits = self._limits
-        deadline = asyncio.get_running_loop().time() + limits.wait
-        while len(self._queue) < min(self._under_way, limits.batch):
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return
+        if self._everybody_waits():
+            return
+        loop = asyncio.get_running_loop()
+        self._gathered = gathered = loop.create_future()
+        timer = loop.call_later(self._limits.wait, _done, gathered)
+        try:
+            await gathered
+        finally:
+            timer.cancel()
+            self._gathered = None
+
+    def _everybody_waits(self) -> bool:
+        return len(self._queue) >= min(self._under_way, self._limits.batch)
+
+    def _arrived(self) -> None:
+        # The batch is woken once, when nobody is left to wait for, rather than by each arrival.
+        if self._gathered is not None and self._everybody_waits():
+            _done(self._gathered)
 
     def _next_batch(self) -> list[_Item[Any]]:
         batch: list[_Item[Any]] = []
@@ -272,6 +281,11 @@ def _refused_for_its_deadline(item: _Item[Any]) -> bool:
         return False
     _refuse([item], DeadlineExceeded())
     return True
+
+
+def _done(gathered: "asyncio.Future[None]") -> None:
+    if not gathered.done():
+        gathered.set_result(None)
 
 
 def _refuse(items: Sequence[_Item[Any]], error: Exception) -> None:

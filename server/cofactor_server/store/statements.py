@@ -1,13 +1,37 @@
 """The statements of a deciding transaction, built once per engine: ids travel in one parameter."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine import Dialect
 
 from cofactor_server.store import tables as t
+
+
+class Prepared:
+    """A statement as the driver takes it, compiled once.
+
+    SQLAlchemy writes the SQL; at each call it would also look the statement up and pass every parameter through its
+    machinery, which costs as much as deciding does.
+    """
+
+    __slots__ = ("_constants", "_names", "sql")
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.sql: str = compiled.string
+        self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the statement's parameters in their order."""
+        constants = self._constants
+        return tuple([values[name] if name in values else constants[name] for name in self._names])
 
 
 class Statements:
@@ -20,57 +44,58 @@ class Statements:
     def __init__(self, dialect: str) -> None:
         self._array = dialect == "postgresql"
         self.skips_locked = self._array
-        among = self._among
+        among, owned = self._among, self._owned
         upsert = postgresql.insert if self._array else sqlite.insert
-        users = select(t.users).where(among(t.users.c.id, "users")).order_by(t.users.c.id)
-        self.lock_users = users.with_for_update(key_share=True)
-        self.lock_free_users = users.with_for_update(key_share=True, skip_locked=True)
-        self.clients = select(t.clients).where(among(t.clients.c.id, "clients"))
-        self.authenticators = select(t.authenticators).where(
-            among(t.authenticators.c.user_id, "users"), t.authenticators.c.state != "removed"
-        )
-        self.challenges = self._owned(t.challenges, t.challenges.c.id)
-        self.pending_challenges = select(t.challenges).where(
-            among(t.challenges.c.user_id, "users"), t.challenges.c.state == "pending"
-        )
-        self.spent = self._owned(t.spent, t.spent.c.token_id)
-        self.sources = self._owned(t.sources, t.sources.c.source)
-        self.families = self._owned(t.refresh_families, t.refresh_families.c.id)
-        self.outcomes = self._owned(t.outcomes, t.outcomes.c.request_id)
-        self.source_budgets = select(t.source_budgets).where(among(t.source_budgets.c.source, "rows"))
+        made = asyncpg.dialect() if self._array else pysqlite.dialect()  # type: ignore[no-untyped-call]
 
-        self.insert_authenticators = insert(t.authenticators)
-        self.insert_challenges = insert(t.challenges)
-        self.insert_families = insert(t.refresh_families)
-        self.insert_spent = insert(t.spent)
-        self.insert_events = insert(t.events)
-        self.insert_notices = insert(t.notices)
-        self.update_users = _update(t.users, "id")
-        self.update_authenticators = _update(t.authenticators, "user_id", "id")
-        self.update_challenges = _update(t.challenges, "user_id", "id")
-        self.update_families = _update(t.refresh_families, "user_id", "id")
+        def prepared(statement: Any) -> Prepared:
+            return Prepared(statement, made)
+
+        users = select(t.users).where(among(t.users.c.id, "users")).order_by(t.users.c.id)
+        mine = among(t.authenticators.c.user_id, "users")
+        unanswered = among(t.challenges.c.user_id, "users")
+        self.lock_users = prepared(users.with_for_update(key_share=True))
+        self.lock_free_users = prepared(users.with_for_update(key_share=True, skip_locked=True))
+        self.clients = prepared(select(t.clients).where(among(t.clients.c.id, "clients")))
+        self.authenticators = prepared(select(t.authenticators).where(mine, t.authenticators.c.state != "removed"))
+        self.challenges = prepared(owned(t.challenges, t.challenges.c.id))
+        self.pending_challenges = prepared(select(t.challenges).where(unanswered, t.challenges.c.state == "pending"))
+        self.spent = prepared(owned(t.spent, t.spent.c.token_id))
+        self.sources = prepared(owned(t.sources, t.sources.c.source))
+        self.families = prepared(owned(t.refresh_families, t.refresh_families.c.id))
+        self.outcomes = prepared(owned(t.outcomes, t.outcomes.c.request_id))
+        self.source_budgets = prepared(select(t.source_budgets).where(among(t.source_budgets.c.source, "rows")))
+
+        self.insert_authenticators = prepared(insert(t.authenticators))
+        self.insert_challenges = prepared(insert(t.challenges))
+        self.insert_families = prepared(insert(t.refresh_families))
+        self.insert_spent = prepared(insert(t.spent))
+        self.insert_events = prepared(insert(t.events))
+        self.insert_notices = prepared(insert(t.notices))
+        self.update_users = prepared(_update(t.users, "id"))
+        self.update_authenticators = prepared(_update(t.authenticators, "user_id", "id"))
+        self.update_challenges = prepared(_update(t.challenges, "user_id", "id"))
+        self.update_families = prepared(_update(t.refresh_families, "user_id", "id"))
         seen = upsert(t.sources)
-        self.upsert_sources = seen.on_conflict_do_update(
-            index_elements=["user_id", "source"], set_={"seen_at": seen.excluded.seen_at}
+        self.upsert_sources = prepared(
+            seen.on_conflict_do_update(index_elements=["user_id", "source"], set_={"seen_at": seen.excluded.seen_at})
         )
         # A row that is over stands until it is pruned, and its request id may come again before that.
         outcome = upsert(t.outcomes)
-        self.upsert_outcomes = outcome.on_conflict_do_update(
-            index_elements=["user_id", "client_id", "request_id"],
-            set_={name: outcome.excluded[name] for name in ("request_sha256", "issue", "expires_at")},
+        self.upsert_outcomes = prepared(
+            outcome.on_conflict_do_update(
+                index_elements=["user_id", "client_id", "request_id"],
+                set_={name: outcome.excluded[name] for name in ("request_sha256", "issue", "expires_at")},
+            )
         )
         # A source's budget is shared by users, so no user's lock guards it: the charge is one atomic addition.
         start = func.greatest if self._array else func.max
-        charge = upsert(t.source_budgets).values(
-            source=bindparam("source"),
-            full_at=bindparam("now", type_=BigInteger) + bindparam("refill", type_=BigInteger),
-        )
-        self.charge_sources = charge.on_conflict_do_update(
-            index_elements=["source"],
-            set_={
-                "full_at": start(t.source_budgets.c.full_at, bindparam("now", type_=BigInteger))
-                + bindparam("refill", type_=BigInteger)
-            },
+        now, refill = bindparam("now", type_=BigInteger), bindparam("refill", type_=BigInteger)
+        charge = upsert(t.source_budgets).values(source=bindparam("source"), full_at=now + refill)
+        self.charge_sources = prepared(
+            charge.on_conflict_do_update(
+                index_elements=["source"], set_={"full_at": start(t.source_budgets.c.full_at, now) + refill}
+            )
         )
 
     def ids(self, values: Collection[str]) -> Any:
@@ -89,4 +114,5 @@ class Statements:
 
 def _update(table: Any, *key: str) -> Any:
     where = [table.c[name] == bindparam(f"key_{name}") for name in key]
-    return update(table).where(*where).values({c.name: bindparam(c.name) for c in table.c if c.name not in key})
+    changing: dict[str, Any] = {c.name: bindparam(c.name) for c in table.c if c.name not in key}
+    return update(table).where(*where).values(changing)

@@ -1,6 +1,6 @@
 """One transaction's named reads and writes: read after the lock, written all at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from cofactor_server.domain.users import User
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
 from cofactor_server.store.rows import StoredOutcome
-from cofactor_server.store.statements import Statements
+from cofactor_server.store.statements import Prepared, Statements
 
 V = TypeVar("V")
 Pair = tuple[str, str]
@@ -219,13 +219,13 @@ class Work:
             ("sources", s.upsert_sources),
         ):
             if written := by_table.get(table):
-                self._connection.execute(statement, [row for _, row in written])
+                self._many(statement, (row for _, row in written))
         if self._charges:
-            self._connection.execute(s.charge_sources, sorted(self._charges, key=lambda charge: str(charge["source"])))
+            self._many(s.charge_sources, sorted(self._charges, key=lambda charge: str(charge["source"])))
         if self._events:
-            self._connection.execute(s.insert_events, self._events)
+            self._many(s.insert_events, self._events)
         if self._notices:
-            self._connection.execute(s.insert_notices, self._notices)
+            self._many(s.insert_notices, self._notices)
 
     def _load_owned(self, needs: Sequence[Needs]) -> None:
         statements = self._statements
@@ -252,15 +252,18 @@ class Work:
             for row in self._rows(statements.source_budgets, rows=sources):
                 self._source_full_at[row.source] = row.full_at
 
-    def _of_users(self, statement: Any, owners: Iterable[str]) -> Iterable[Row[Any]]:
+    def _of_users(self, statement: Prepared, owners: Iterable[str]) -> Iterable[Row[Any]]:
         users = set(owners)
         return self._rows(statement, users=users) if users else ()
 
-    def _rows(self, statement: Any, **ids: set[str]) -> Sequence[Row[Any]]:
+    def _rows(self, statement: Prepared, **ids: set[str]) -> Sequence[Row[Any]]:
         parameters = {name: self._statements.ids(values) for name, values in ids.items()}
-        return self._connection.execute(statement, parameters).all()
+        return self._connection.exec_driver_sql(statement.sql, statement.arguments(parameters)).all()
 
-    def _owned(self, statement: Any, pairs: Iterable[Pair]) -> Iterable[Row[Any]]:
+    def _many(self, statement: Prepared, changed: Iterable[Mapping[str, Any]]) -> None:
+        self._connection.exec_driver_sql(statement.sql, [statement.arguments(row) for row in changed])
+
+    def _owned(self, statement: Prepared, pairs: Iterable[Pair]) -> Iterable[Row[Any]]:
         wanted = [pair for pair in pairs if pair[1]]
         if not wanted:
             return ()
@@ -286,22 +289,22 @@ class Work:
         table: str,
         by_table: dict[str, list[tuple[tuple[str, ...], Any]]],
         of: Callable[[Any], dict[str, Any]],
-        insert: Any,
-        update: Any,
+        insert: Prepared,
+        update: Prepared,
     ) -> None:
         written = by_table.get(table)
         if not written:
             return
         new = [of(value) for key, value in written if key not in self._stored]
         if new:
-            self._connection.execute(insert, new)
+            self._many(insert, new)
         if len(new) < len(written):
             self._update(update, (of(value) for key, value in written if key in self._stored), "user_id", "id")
 
-    def _update(self, statement: Any, changed: Iterable[dict[str, Any]], *key: str) -> None:
+    def _update(self, statement: Prepared, changed: Iterable[dict[str, Any]], *key: str) -> None:
         parameters = []
         for row in changed:
             for name in key:
                 row[f"key_{name}"] = row.pop(name)
             parameters.append(row)
-        self._connection.execute(statement, parameters)
+        self._many(statement, parameters)

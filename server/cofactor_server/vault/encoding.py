@@ -12,12 +12,11 @@ def framed(*parts: str | bytes) -> bytes:
     Args:
         parts: Octets, or text that is encoded as UTF-8; each is preceded by its length in 4 octets, big-endian.
     """
-    joined = bytearray()
+    joined: list[bytes] = []
     for part in parts:
         octets = part.encode() if isinstance(part, str) else part
-        joined += len(octets).to_bytes(4, "big")
-        joined += octets
-    return bytes(joined)
+        joined += (len(octets).to_bytes(4, "big"), octets)
+    return b"".join(joined)
 
 
 def base64url(octets: bytes) -> str:
