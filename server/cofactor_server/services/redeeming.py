@@ -33,7 +33,7 @@ from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeat, Repeats
-from cofactor_server.services.standing import login_refusal, party_refusal
+from cofactor_server.services.standing import party_refusal, token_refusal
 from cofactor_server.store.work import Needs, Work
 
 POLL_INTERVAL = 5 * SECOND
@@ -80,7 +80,7 @@ class Redeemer:
             return refusal
         if repeated := self.repeats.find(work, request.login.user_id, request.repeat, now):
             return repeated
-        return login_refusal(work, request.login, request.client, now)
+        return token_refusal(work, request.login, now)
 
     def attempt(
         self, work: Work, request: Request, proof: Proof, candidates: Sequence[Candidate], now: int, purpose: Purpose

@@ -41,8 +41,11 @@ def party_refusal(work: Work, login: Login, client: Client | None) -> CofactorEr
 
 def login_refusal(work: Work, login: Login, client: Client | None, now: int) -> CofactorError | None:
     """Return why a login can't go on, read under the user's lock; None if it can."""
-    if refusal := party_refusal(work, login, client):
-        return refusal
+    return party_refusal(work, login, client) or token_refusal(work, login, now)
+
+
+def token_refusal(work: Work, login: Login, now: int) -> CofactorError | None:
+    """Return why a login's token is used up or over; None if it is good."""
     if work.is_spent(login.user_id, login.id):
         return MfaTokenStale()
     return MfaTokenExpired() if login.expired(now) else None

@@ -155,10 +155,13 @@ class Signer:
 
     def _signing(self, algorithm: Algorithm) -> LoadedKey:
         now = self._clock.now()
-        active = [loaded for loaded in self._keys.values() if loaded.signs(algorithm, now)]
-        if not active:
+        newest = None
+        for loaded in self._keys.values():
+            if loaded.signs(algorithm, now) and (newest is None or _age(loaded) > _age(newest)):
+                newest = loaded
+        if newest is None:
             raise NoSigningKey(f"no key for {algorithm} is active")
-        return max(active, key=lambda loaded: (loaded.key.active_from, loaded.key.created_at, loaded.key.kid))
+        return newest
 
     def _header(self, key: SigningKey, typ: str) -> bytes:
         header = self._headers.get((key.kid, typ))
@@ -204,6 +207,10 @@ def verify_times(claims: Mapping[str, object], now_us: int, leeway_s: int = 0) -
         raise TokenExpired("expired")
     if now_us < (not_before - leeway_s) * SECOND:
         raise SignatureInvalid("not valid yet")
+
+
+def _age(loaded: LoadedKey) -> tuple[int, int, str]:
+    return loaded.key.active_from, loaded.key.created_at, loaded.key.kid
 
 
 def _by_kid(keys: Sequence[SigningKey]) -> dict[str, LoadedKey]:
