@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,16 @@ from tests import postgres
 from tests.world import MovableClock, World, world_on
 
 TEMPLATE = "cofactor_template"
+KEPT = frozenset({"alembic_version", "settings", "signing_keys"})
+"""Tables that say whose a database is, and not who is in it."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _parsed_keys() -> Iterator[None]:
-    """OpenSSL takes 40 ms to read an RSA key, and the worlds of one run have the same."""
+def _read_once() -> Iterator[None]:
+    """What every world of a run has alike: OpenSSL takes 40 ms to read an RSA key, Python 20 to look for plugins."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signing_keys, "_private", functools.cache(signing_keys._private))
+        patch.setattr("cofactor_server.factors.registry.entry_points", functools.cache(entry_points))
         yield
 
 
@@ -65,6 +69,12 @@ def postgres_template(postgres_url: str, root_keys: Sequence[RootKey]) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def postgres_lender(postgres_url: str, postgres_template: str) -> postgres.Lender:
+    """Lends copies of that database."""
+    return postgres.Lender(postgres_url, postgres_template, KEPT)
+
+
 async def _prepare(url: str, root_keys: Sequence[RootKey]) -> None:
     clock = MovableClock()
     async with world_on(url, clock=clock, keyring=Keyring(root_keys, clock)):
@@ -78,9 +88,12 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def template(engine: str, request: pytest.FixtureRequest) -> str:
-    """What a world's database is copied from: a file or the name of a database."""
-    return str(request.getfixturevalue("sqlite_template" if engine == "sqlite" else "postgres_template"))
+def prepared(engine: str, request: pytest.FixtureRequest) -> Path | postgres.Lender:
+    """Where a world's database comes from: a file to copy, or a lender."""
+    source: Path | postgres.Lender = request.getfixturevalue(
+        "sqlite_template" if engine == "sqlite" else "postgres_lender"
+    )
+    return source
 
 
 @pytest.fixture
@@ -98,21 +111,16 @@ async def database_url(engine: str, tmp_path: Path, request: pytest.FixtureReque
 
 
 @pytest.fixture
-async def prepared_url(
-    engine: str, template: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[str]:
+async def prepared_url(prepared: Path | postgres.Lender, tmp_path: Path) -> AsyncIterator[str]:
     """URL of a database that was opened before with `root_keys`, and holds nobody yet."""
-    if engine == "sqlite":
-        file = tmp_path / "world.sqlite3"
-        shutil.copyfile(template, file)
-        yield f"sqlite:///{file}"
-        return
-    maintenance: str = request.getfixturevalue("postgres_url")
-    name = f"world_{uuid.uuid4().hex}"
-    try:
-        yield await postgres.create_database(maintenance, name, template)
-    finally:
-        await postgres.drop_database(maintenance, name)
+    match prepared:
+        case postgres.Lender() as lender:
+            async with lender.lent() as url:
+                yield url
+        case template:
+            file = tmp_path / "world.sqlite3"
+            shutil.copyfile(template, file)
+            yield f"sqlite:///{file}"
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A real PostgreSQL for the tests: one server for the run, shared by its workers, one database a test."""
 
+import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -53,3 +54,50 @@ async def drop_database(maintenance_url: str, name: str) -> None:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     finally:
         await connection.close()
+
+
+class Lender:
+    """Lends databases to one test after another: emptying one takes 2 ms, making one 200.
+
+    Args:
+        maintenance_url: Of the server.
+        template: Name of the database that each is a copy of.
+        kept: Tables that no test empties. A database in which a test changed them is not lent again.
+    """
+
+    def __init__(self, maintenance_url: str, template: str, kept: frozenset[str]) -> None:
+        self._maintenance_url = maintenance_url
+        self._template = template
+        self._kept = kept
+        self._free: dict[str, object] = {}
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[str]:
+        """Yield the URL of a copy that nobody else has."""
+        url, before = self._free.popitem() if self._free else await self._made()
+        try:
+            yield url
+        finally:
+            if await self._emptied(url) == before:
+                self._free[url] = before
+            else:
+                await drop_database(self._maintenance_url, url.rpartition("/")[2].partition("?")[0])
+
+    async def _made(self) -> tuple[str, object]:
+        url = await create_database(self._maintenance_url, f"world_{uuid.uuid4().hex}", self._template)
+        return url, await self._emptied(url)
+
+    async def _emptied(self, url: str) -> object:
+        """Empty a database, ending whoever is still connected to it, and return what is left."""
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            tables = {str(row["tablename"]) for row in names}
+            await connection.execute("; ".join(f'DELETE FROM "{name}"' for name in sorted(tables - self._kept)))
+            return tables, [await connection.fetch(f'SELECT * FROM "{name}" ORDER BY 1') for name in sorted(self._kept)]
+        finally:
+            await connection.close()

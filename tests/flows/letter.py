@@ -44,21 +44,26 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Letter:
-    """Writes a code on paper and waits until somebody types it."""
+    """Writes a code on paper and waits until somebody types it.
 
-    kind: Final = "letter"
+    Args:
+        entropy: Draws the codes.
+        kind: What it goes by; as `push` its codes may be asked for before they come.
+    """
+
     credential_type: Final = Address
     expected_type: Final = Written
     prompts: Final = True
     listed_type: Final = "letter"
     authenticator_type: Final = "oob"
 
-    def __init__(self, entropy: Entropy) -> None:
+    def __init__(self, entropy: Entropy, kind: str = "letter") -> None:
         self._entropy = entropy
+        self.kind = kind
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[Address]:
         """Take an address."""
-        if not destination:
+        if not destination and self.kind == "letter":
             raise InvalidRequest(violations=(("destination", "must be an address"),))
         return Enrollment(Address(destination), {}, name=f"{destination[:2]}…")
 

@@ -7,7 +7,7 @@ import pytest
 from cofactor_server.factors.registry import register
 from cofactor_server.seams import SystemEntropy
 
-from tests.flows.api import Api, Challenge, ClientCredentials, GrpcApi, MfaRequired, Tokens
+from tests.flows.api import AUTH0, Api, Challenge, ClientCredentials, GrpcApi, MfaRequired, Pending, RestApi, Tokens
 from tests.flows.letter import Letter
 from tests.flows.steps import (
     MFA_SCOPE,
@@ -99,7 +99,6 @@ async def test_enrolling_sends_a_code_to_the_new_address(grpc_api: GrpcApi, worl
     ]
 
 
-@pytest.mark.requirement("S94")
 async def test_the_code_confirms_the_address(grpc_api: GrpcApi, world: World) -> None:
     alice, login = await pending(grpc_api, world)
 
@@ -129,7 +128,7 @@ async def test_a_refused_option_sends_and_stores_nothing(grpc_api: GrpcApi, worl
     assert (world.outbox.sent, list(await grpc_api.list(login.mfa_token))) == ([], [])
 
 
-@pytest.mark.requirement("S15", "S118")
+@pytest.mark.requirement("S118")
 async def test_an_enrolled_user_adds_an_address_by_showing_a_factor_first(grpc_api: GrpcApi, world: World) -> None:
     client = await shop(world)
     user = await enrolled(grpc_api, world, client)
@@ -152,7 +151,6 @@ async def test_an_app_is_not_confirmed_with_a_code_that_was_sent(grpc_api: GrpcA
 # --- login --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("S10", "S90", "S112")
 async def test_a_challenge_sends_six_digits_that_complete_the_login(api: Api, world: World, alice: Alice) -> None:
     login, challenge = await challenged(api, alice)
 
@@ -163,7 +161,6 @@ async def test_a_challenge_sends_six_digits_that_complete_the_login(api: Api, wo
     assert (await read(api, tokens.access_token))[1]["amr"] == ["pwd", "otp", "mfa"]
 
 
-@pytest.mark.requirement("S99")
 async def test_an_oob_code_is_long_and_no_other_challenges(api: Api, world: World, alice: Alice) -> None:
     codes = [(await challenged(api, alice))[1].oob_code for _ in range(3)]
 
@@ -237,7 +234,7 @@ async def test_a_code_answers_its_own_challenge_only(api: Api, world: World, ali
     a(Tokens, await api.oob(alice.client, second_login.mfa_token, second.oob_code, second_code))
 
 
-@pytest.mark.requirement("S8", "S91", "S112", "S139")
+@pytest.mark.requirement("S8", "S112", "S139")
 @pytest.mark.parametrize(("seconds", "expected"), [(299, ""), (300, "OOB_CODE_EXPIRED"), (599, "OOB_CODE_EXPIRED")])
 async def test_a_letter_is_good_for_five_minutes(
     api: Api, world: World, alice: Alice, seconds: int, expected: str
@@ -316,7 +313,7 @@ async def test_an_oob_code_of_an_enrollment_serves_no_login(api: Api, world: Wor
     assert await reason(api.oob(alice.client, login.mfa_token, alice.enrolling, alice.code())) == "OOB_CODE_MALFORMED"
 
 
-@pytest.mark.requirement("S32", "S117")
+@pytest.mark.requirement("S117")
 async def test_a_recovery_code_stands_in_for_a_letter_that_does_not_come(api: Api, world: World, alice: Alice) -> None:
     login, _ = await challenged(api, alice)
 
@@ -340,3 +337,54 @@ async def test_over_rest_a_plugins_factor_goes_by_its_own_name(api: Api, world: 
     (letter, _) = await api.list(login.mfa_token)
 
     assert (letter.type, letter.id.partition("|")[0], letter.active) == ("letter", "letter", True)
+
+
+# --- answers that are waited for ----------------------------------------------------------------------------------
+
+
+PROMPTED = {"factors": (register(Letter(SystemEntropy(), "push")),), "kinds": frozenset({"totp", "push"})}
+
+
+@pytest.mark.requirement("S135")
+@pytest.mark.parametrize("given", [PROMPTED], ids=["push"])
+async def test_an_answer_that_is_not_there_yet_is_pending_and_changes_nothing(
+    api: Api, world: World, given: dict[str, Any]
+) -> None:
+    client = await shop(world)
+    await world.user()
+    first = await logged_in_to_mfa(api, client)
+    enrollment = await api.enroll(first.mfa_token, "push")
+    waiting = a(Pending, await api.oob(client, first.mfa_token, enrollment.oob_code))
+    a(Tokens, await api.oob(client, first.mfa_token, enrollment.oob_code, world.outbox.sent[-1].code))
+    login = await logged_in_to_mfa(api, client)
+    challenge = await api.challenge(client, login.mfa_token)
+
+    polls = [await api.oob(client, login.mfa_token, challenge.oob_code) for _ in range(3)]
+
+    assert polls == [waiting] * 3
+    assert waiting.interval in (5.0, None)
+    assert challenge.prompts is False
+    a(Tokens, await api.oob(client, login.mfa_token, challenge.oob_code, world.outbox.sent[-1].code))
+
+
+@pytest.mark.parametrize("given", [PROMPTED], ids=["push"])
+async def test_the_wire_of_a_pending_answer_is_the_recorded_one(
+    rest_api: RestApi, world: World, given: dict[str, Any]
+) -> None:
+    client = await shop(world)
+    await world.user()
+    login = await logged_in_to_mfa(rest_api, client)
+    enrollment = await rest_api.enroll(login.mfa_token, "push")
+    members = {"client_id": client[0], "client_secret": client[1], "mfa_token": login.mfa_token}
+
+    response = await rest_api.http.post(
+        "/oauth/token", json={**members, "grant_type": f"{AUTH0}mfa-oob", "oob_code": enrollment.oob_code}
+    )
+
+    assert (response.status_code, response.json()) == (
+        400,
+        {
+            "error": "authorization_pending",
+            "error_description": "Authorization pending: please repeat the request in a few seconds.",
+        },
+    )

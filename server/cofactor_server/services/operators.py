@@ -195,7 +195,7 @@ class Operators:
         return await self._records.read(accounts.clients)
 
     async def delete_client(self, client_id: str) -> None:
-        """Delete a client; its next decision anywhere is refused.
+        """Delete a client; whatever it wants decided from now on is refused, and introspection after five seconds.
 
         Raises:
             Missing: There is no such client.

@@ -169,6 +169,8 @@ class Tokens:
             raise InvalidCredentials
         # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
         account = await self._records.read(queries.account, account.user.id)
+        if await self._records.read(queries.client, client.id) != client:
+            raise InvalidClient
         if account is None or account.user.password_hash != stored:
             raise InvalidCredentials
         if account.user.blocked:

@@ -1,13 +1,16 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from cofactor_server.vault.keyring import Keyring
+from cofactor_server.vault.root_keys import RootKey
 
 from tests.flows.attacks.tools import open_world
-from tests.world import World
+from tests.world import MovableClock, World
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+async def world(prepared_url: str, root_keys: Sequence[RootKey]) -> AsyncIterator[World]:
     """A deployment with an authenticator app, recovery codes and two kinds whose codes are sent."""
-    async with open_world(database_url) as opened_world:
+    clock = MovableClock()
+    async with open_world(prepared_url, clock=clock, keyring=Keyring(root_keys, clock)) as opened_world:
         yield opened_world

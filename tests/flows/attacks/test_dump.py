@@ -70,7 +70,7 @@ async def rich_life(api: Api, world: World) -> dict[str, str]:
 
 
 def _files(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(folder.glob("test.sqlite3*")))
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("world.sqlite3*")))
 
 
 async def dumped(world: World, engine: str, folder: Path) -> bytes:

@@ -37,8 +37,9 @@ class IssueTokenRequest(_message.Message):
     VOUCHED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes repeating safe after a lost reply: for 2 minutes the same client repeating the same request with the
-    same id gets the same outcome again. 16 to 64 printable ASCII characters, such as a UUID; empty for none.
+    """Makes repeating safe after a lost reply, for the grants that use something up (the MFA grants and refresh_token):
+    for 2 minutes the same client repeating the same request for the same user with the same id gets the same outcome
+    again. The other grants may be repeated as they are, and ignore it. 16 to 64 printable ASCII characters, such as a UUID; empty for none.
     """
     @_builtins.property
     def password(self) -> Global___PasswordGrant:
