@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import grpc
 import grpc.aio
@@ -18,8 +17,9 @@ from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer, add_TokenServiceServicer_to_server
 from cofactor_server.app import Configuration, opened
 from cofactor_server.domain.clients import MFA_GRANTS, Capability
-from cofactor_server.rpc.server import build_server, listen
+from cofactor_server.rpc.server import build_server, listen, options
 from cofactor_server.services.operators import NewClient
+from cofactor_server.serving import collect_rarely
 from cofactor_server.store.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from google.protobuf import duration_pb2
@@ -68,9 +68,7 @@ class Empty(TokenServiceServicer):
 
 def bare_server(token_length: int) -> grpc.aio.Server:
     """Return a server with the transport settings of ours and nothing else of it."""
-    with mock.patch.object(grpc.aio, "server", return_value=mock.MagicMock()) as made:
-        build_server(mock.MagicMock(), mock.MagicMock(), health_servicer=mock.MagicMock())
-    server = grpc.aio.server(options=made.call_args.kwargs["options"])
+    server = grpc.aio.server(options=options())
     add_TokenServiceServicer_to_server(Empty(token_length), server)  # type: ignore[abstract]  # one method is called
     return server
 
@@ -117,6 +115,7 @@ async def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output speaks to the parent
     clock = Clock()
     async with serving(task, clock) as ready:
+        collect_rarely()
         print(msgspec.json.encode(ready).decode(), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             clock.ahead = int(line)

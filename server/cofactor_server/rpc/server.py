@@ -78,6 +78,19 @@ def register(
         reflection.enable_server_reflection([service.full_name for service in registered], target)
 
 
+def options(*, reuse_port: bool = False) -> list[tuple[str, int]]:
+    """Return the settings of the transport; see `build_server`."""
+    return [
+        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.max_receive_message_length", MAX_REQUEST),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # clients may ping idle connections this often
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
 def build_server(
     services: Services,
     interceptor: Interceptor,
@@ -104,15 +117,7 @@ def build_server(
     """
     server = grpc.aio.server(
         interceptors=(*outer_interceptors, interceptor),
-        options=[
-            ("grpc.so_reuseport", int(reuse_port)),
-            ("grpc.max_receive_message_length", MAX_REQUEST),
-            ("grpc.max_concurrent_streams", MAX_STREAMS),
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # clients may ping idle connections this often
-            ("grpc.keepalive_permit_without_calls", 1),
-        ],
+        options=options(reuse_port=reuse_port),
     )
     register(server, services, health_servicer=health_servicer, reflect=reflect, rules=rules)
     return server
