@@ -227,8 +227,10 @@ class Enroll:
         codes = [a for a in mine if a.kind == RECOVERY_CODE]
         if factor is None or any(code.usable() for code in codes):
             return ()
+        codes.sort(key=lambda code: code.created_at)
+        too_many = codes[: max(0, len(codes) - PENDING_PER_USER + 1)]
         for shown_before in codes:
-            if shown_before.login_id == self.authority.login_id:
+            if shown_before.login_id == self.authority.login_id or shown_before in too_many:
                 remove(work, shown_before, now)
         made = factor.enroll(account, "", {})
         work.save_authenticator(self._pending(user, RECOVERY_CODE, "", made.credential, now))

@@ -113,6 +113,21 @@ async def test_five_may_be_pending_in_a_login_and_the_oldest_gives_way(api: Api,
     assert await outcome(api.otp(client, login.mfa_token, world.otp(begun[1].secret))) == ""
 
 
+async def test_fifteen_may_be_pending_over_all_logins_and_the_oldest_gives_way(api: Api, world: World) -> None:
+    client = await shop(world)
+    await world.user()
+    first = await logged_in_to_mfa(api, client)
+    oldest = await api.enroll(first.mfa_token)
+    for _ in range(15):
+        world.clock.advance(1)
+        last = await logged_in_to_mfa(api, client)
+        await api.enroll(last.mfa_token)
+
+    assert len(await rows(world, "authenticators", kind="totp", state="pending")) == 15
+    assert len(await rows(world, "authenticators", kind="recovery-code", state="pending")) == 15
+    assert await reason(api.otp(client, first.mfa_token, world.otp(oldest.secret))) == "NOT_ENROLLED"
+
+
 async def test_a_thousand_begun_enrollments_of_a_login_leave_one_recovery_code(api: Api, world: World) -> None:
     client = await shop(world)
     await world.user()
