@@ -23,12 +23,13 @@ from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
-from cofactor_server.services.authenticators import Authenticators, Enrolling
+from cofactor_server.services.authenticators import Authenticators
 from cofactor_server.services.callers import Callers
 from cofactor_server.services.challenges import Challenges, NoSender, Sender
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins

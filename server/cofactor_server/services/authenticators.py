@@ -1,240 +1,39 @@
 """A user's own authenticators: enrolled, listed, renamed, removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import (
-    ACTIVE_CODE_AUTHENTICATORS,
-    PENDING_PER_LOGIN,
-    PENDING_PER_USER,
     Authenticator,
     State,
     enrolled,
     offered_order,
 )
-from cofactor_server.domain.callers import Access, Caller
-from cofactor_server.domain.clients import Client
-from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import OURS, RECOVERY_CODE
-from cofactor_server.domain.logins import Login
-from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
+from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
-from cofactor_server.domain.users import User
 from cofactor_server.errors import (
-    AlreadyEnrolled,
     AuthenticatorNotFound,
     AuthenticatorTypeUnsupported,
     BearerInvalid,
-    BearerMissing,
     CofactorError,
-    EnrollmentNotAllowed,
     FactorDisabled,
-    InsufficientAuthentication,
     MfaTokenStale,
-    TooManyAuthenticators,
 )
-from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy
-from cofactor_server.services.challenges import Prepared, Sender, prepare
-from cofactor_server.services.credentials import Credentials, linked, remove
+from cofactor_server.seams import Clock
+from cofactor_server.services.authority import Authority
+from cofactor_server.services.challenges import Sender
+from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.enrolling import Enroll, Enrolling
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.records import Records
-from cofactor_server.services.standing import login_refusal, user_refusal
+from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
 from cofactor_server.store.work import Needs, Work
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """On whose authority authenticators are changed: a login's, or an access token's for the MFA audience."""
-
-    login: Login | None
-    access: Access | None
-    source: str
-
-    @classmethod
-    def of(cls, caller: Caller) -> "Authority":
-        """Return the caller's authority.
-
-        Raises:
-            BearerMissing: The caller has no bearer token.
-        """
-        if caller.login is None and caller.access is None:
-            raise BearerMissing
-        return cls(caller.login, caller.access, caller.source)
-
-    @property
-    def user_id(self) -> str:
-        """The user whose authenticators they are."""
-        return self.login.user_id if self.login else self._access.user_id
-
-    @property
-    def login_id(self) -> str:
-        """The id of the mfa_token, or the jti of the access token."""
-        return self.login.id if self.login else self._access.jti
-
-    @property
-    def client_id(self) -> str:
-        """The client the token was issued to."""
-        return self.login.client_id if self.login else self._access.client_id
-
-    @property
-    def epoch(self) -> int:
-        """The user's epoch when the token was issued."""
-        return self.login.epoch if self.login else self._access.epoch
-
-    @property
-    def _access(self) -> Access:
-        if self.access is None:
-            raise BearerMissing
-        return self.access
-
-    def needs(self) -> Needs:
-        """Return what deciding anything on this authority reads."""
-        return Needs(
-            self.user_id, client_id=self.client_id, token_id=self.login_id, source=self.source, pending_challenges=True
-        )
-
-    def refusal(self, work: Work, now: int) -> CofactorError | None:
-        """Return why the token is not good any more, read under the user's lock; None if it is."""
-        if work.client(self.client_id) is None:
-            return BearerInvalid()
-        if self.login is not None:
-            return login_refusal(work, self.login, None, now)
-        if refusal := user_refusal(work.user(self.user_id), self.epoch):
-            return refusal
-        return BearerInvalid() if work.is_spent(self.user_id, self.login_id) else None
-
-    def may_change(self, mine: Sequence[Authenticator]) -> CofactorError | None:
-        """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
-
-        An enrolled user shows at least the highest level that his authenticators reach, those that failures disabled
-        among them: exhausting one must not lower what the others have to show. A recovery code is enough, being there
-        for replacing what was lost (S32).
-        """
-        access = self._access
-        if not enrolled(mine):
-            return None
-        if access.level is Level.ONE_FACTOR:
-            return BearerInvalid()
-        confirmed = (a for a in mine if a.state is not State.PENDING)
-        highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
-        return None if access.level >= highest or access.recovery else InsufficientAuthentication()
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolling:
-    """What deciding an enrollment takes."""
-
-    deployment: Deployment
-    credentials: Credentials
-    clock: Clock
-    entropy: Entropy
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A stored pending authenticator, and what its user must see."""
-
-    prepared: Prepared
-    show: dict[str, str] = field(repr=False)
-    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Enroll:
-    """Decides an enrollment: a pending authenticator that belongs to this login."""
-
-    enrolling: Enrolling
-    authority: Authority
-    request: EnrollmentRequest
-
-    @property
-    def needs(self) -> Needs:
-        """The user's authenticators and the token's state."""
-        return self.authority.needs()
-
-    def decide(self, work: Work) -> Made | CofactorError:
-        """Add the pending authenticator and, where there is none, a recovery code beside it."""
-        now = self.enrolling.clock.now()
-        authority = self.authority
-        if refusal := authority.refusal(work, now):
-            return refusal
-        user, client = work.user(authority.user_id), work.client(authority.client_id)
-        if user is None or client is None:
-            return BearerInvalid()
-        mine = work.authenticators(user.id)
-        if refusal := self._forbidden(user, client, mine):
-            return refusal
-        factor = self.enrolling.credentials.factor(self.request.kind)
-        if factor is None:
-            return FactorDisabled()
-        self._make_room(work, mine, now)
-        account = Account(user.id, user.label or user.subject, self.enrolling.deployment.friendly_name)
-        made = factor.enroll(account, self.request.destination, self.request.options)
-        authenticator = self._pending(user, self.request.kind, self.request.name or made.name, made.credential, now)
-        work.save_authenticator(authenticator)
-        event = Event(user.id, EventName.AUTHENTICATOR_ENROLLING, now, client.id, authority.login_id, authenticator.id)
-        work.record(replace(event, source=authority.source))
-        context = Context(client.name, Purpose.ENROLL, now, authority.source)
-        owner = (authority.login_id, client.id, user.epoch)
-        prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
-        return Made(prepared, dict(made.show), self._recovery_codes(work, user, account, mine, now))
-
-    def _forbidden(self, user: User, client: Client, mine: Sequence[Authenticator]) -> CofactorError | None:
-        authority = self.authority
-        login = authority.login
-        if login is not None:
-            if enrolled(mine):
-                return AlreadyEnrolled()
-            return None if login.may_enroll(user, client) else EnrollmentNotAllowed()
-        if refusal := authority.may_change(mine):
-            return refusal
-        active = sum(a.usable() and a.kind != RECOVERY_CODE for a in mine)
-        return TooManyAuthenticators() if active >= ACTIVE_CODE_AUTHENTICATORS else None
-
-    def _make_room(self, work: Work, mine: Sequence[Authenticator], now: int) -> None:
-        """Let the oldest pending ones of this login, and of all the user's logins, give way to one more."""
-        pending = [a for a in mine if a.state is State.PENDING and a.kind != RECOVERY_CODE]
-        pending.sort(key=lambda a: a.created_at)
-        here = [a for a in pending if a.login_id == self.authority.login_id]
-        gone = here[: max(0, len(here) - PENDING_PER_LOGIN + 1)]
-        left = [a for a in pending if a not in gone]
-        for oldest in (*gone, *left[: max(0, len(left) - PENDING_PER_USER + 1)]):
-            remove(work, oldest, now)
-
-    def _pending(self, user: User, kind: Kind, name: str, credential: bytes, now: int) -> Authenticator:
-        # `dev_` and 16 alphanumerics: contract section 6.
-        authenticator_id = f"{kind}|dev_{self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
-        return Authenticator(
-            user_id=user.id,
-            id=authenticator_id,
-            kind=kind,
-            state=State.PENDING,
-            created_at=now,
-            credential=self.enrolling.credentials.seal(user.id, authenticator_id, credential),
-            login_id=self.authority.login_id,
-            name=name,
-        )
-
-    def _recovery_codes(
-        self, work: Work, user: User, account: Account, mine: Sequence[Authenticator], now: int
-    ) -> tuple[str, ...]:
-        """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3)."""
-        factor = self.enrolling.credentials.factor(RECOVERY_CODE)
-        codes = [a for a in mine if a.kind == RECOVERY_CODE]
-        if factor is None or any(code.usable() for code in codes):
-            return ()
-        codes.sort(key=lambda code: code.created_at)
-        too_many = codes[: max(0, len(codes) - PENDING_PER_USER + 1)]
-        for shown_before in codes:
-            if shown_before.login_id == self.authority.login_id or shown_before in too_many:
-                remove(work, shown_before, now)
-        made = factor.enroll(account, "", {})
-        work.save_authenticator(self._pending(user, RECOVERY_CODE, "", made.credential, now))
-        return (made.show["recovery_code"],)
 
 
 @dataclass(frozen=True, slots=True)

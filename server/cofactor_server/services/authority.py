@@ -1,0 +1,99 @@
+"""On whose authority a user's authenticators are changed, and whether it is enough."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cofactor_server.domain.acr import Level
+from cofactor_server.domain.authenticators import (
+    Authenticator,
+    State,
+    enrolled,
+)
+from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.logins import Login
+from cofactor_server.errors import (
+    BearerInvalid,
+    BearerMissing,
+    CofactorError,
+    InsufficientAuthentication,
+)
+from cofactor_server.services.standing import login_refusal, user_refusal
+from cofactor_server.store.work import Needs, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """On whose authority authenticators are changed: a login's, or an access token's for the MFA audience."""
+
+    login: Login | None
+    access: Access | None
+    source: str
+
+    @classmethod
+    def of(cls, caller: Caller) -> "Authority":
+        """Return the caller's authority.
+
+        Raises:
+            BearerMissing: The caller has no bearer token.
+        """
+        if caller.login is None and caller.access is None:
+            raise BearerMissing
+        return cls(caller.login, caller.access, caller.source)
+
+    @property
+    def user_id(self) -> str:
+        """The user whose authenticators they are."""
+        return self.login.user_id if self.login else self._access.user_id
+
+    @property
+    def login_id(self) -> str:
+        """The id of the mfa_token, or the jti of the access token."""
+        return self.login.id if self.login else self._access.jti
+
+    @property
+    def client_id(self) -> str:
+        """The client the token was issued to."""
+        return self.login.client_id if self.login else self._access.client_id
+
+    @property
+    def epoch(self) -> int:
+        """The user's epoch when the token was issued."""
+        return self.login.epoch if self.login else self._access.epoch
+
+    @property
+    def _access(self) -> Access:
+        if self.access is None:
+            raise BearerMissing
+        return self.access
+
+    def needs(self) -> Needs:
+        """Return what deciding anything on this authority reads."""
+        return Needs(
+            self.user_id, client_id=self.client_id, token_id=self.login_id, source=self.source, pending_challenges=True
+        )
+
+    def refusal(self, work: Work, now: int) -> CofactorError | None:
+        """Return why the token is not good any more, read under the user's lock; None if it is."""
+        if work.client(self.client_id) is None:
+            return BearerInvalid()
+        if self.login is not None:
+            return login_refusal(work, self.login, None, now)
+        if refusal := user_refusal(work.user(self.user_id), self.epoch):
+            return refusal
+        return BearerInvalid() if work.is_spent(self.user_id, self.login_id) else None
+
+    def may_change(self, mine: Sequence[Authenticator]) -> CofactorError | None:
+        """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
+
+        An enrolled user shows at least the highest level that his authenticators reach, those that failures disabled
+        among them: exhausting one must not lower what the others have to show. A recovery code is enough, being there
+        for replacing what was lost (S32).
+        """
+        access = self._access
+        if not enrolled(mine):
+            return None
+        if access.level is Level.ONE_FACTOR:
+            return BearerInvalid()
+        confirmed = (a for a in mine if a.state is not State.PENDING)
+        highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
+        return None if access.level >= highest or access.recovery else InsufficientAuthentication()

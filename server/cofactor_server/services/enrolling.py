@@ -1,0 +1,146 @@
+"""An enrollment decided: a pending authenticator, and a recovery code where there is none (security.md 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.authenticators import (
+    ACTIVE_CODE_AUTHENTICATORS,
+    PENDING_PER_LOGIN,
+    PENDING_PER_USER,
+    Authenticator,
+    State,
+    enrolled,
+)
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE
+from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
+from cofactor_server.domain.requests import EnrollmentRequest
+from cofactor_server.domain.users import User
+from cofactor_server.errors import (
+    AlreadyEnrolled,
+    BearerInvalid,
+    CofactorError,
+    EnrollmentNotAllowed,
+    FactorDisabled,
+    TooManyAuthenticators,
+)
+from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy
+from cofactor_server.services.authority import Authority
+from cofactor_server.services.challenges import Prepared, prepare
+from cofactor_server.services.credentials import Credentials, remove
+from cofactor_server.store.work import Needs, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolling:
+    """What deciding an enrollment takes."""
+
+    deployment: Deployment
+    credentials: Credentials
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A stored pending authenticator, and what its user must see."""
+
+    prepared: Prepared
+    show: dict[str, str] = field(repr=False)
+    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enroll:
+    """Decides an enrollment: a pending authenticator that belongs to this login."""
+
+    enrolling: Enrolling
+    authority: Authority
+    request: EnrollmentRequest
+
+    @property
+    def needs(self) -> Needs:
+        """The user's authenticators and the token's state."""
+        return self.authority.needs()
+
+    def decide(self, work: Work) -> Made | CofactorError:
+        """Add the pending authenticator and, where there is none, a recovery code beside it."""
+        now = self.enrolling.clock.now()
+        authority = self.authority
+        if refusal := authority.refusal(work, now):
+            return refusal
+        user, client = work.user(authority.user_id), work.client(authority.client_id)
+        if user is None or client is None:
+            return BearerInvalid()
+        mine = work.authenticators(user.id)
+        if refusal := self._forbidden(user, client, mine):
+            return refusal
+        factor = self.enrolling.credentials.factor(self.request.kind)
+        if factor is None:
+            return FactorDisabled()
+        self._make_room(work, mine, now)
+        account = Account(user.id, user.label or user.subject, self.enrolling.deployment.friendly_name)
+        made = factor.enroll(account, self.request.destination, self.request.options)
+        authenticator = self._pending(user, self.request.kind, self.request.name or made.name, made.credential, now)
+        work.save_authenticator(authenticator)
+        event = Event(user.id, EventName.AUTHENTICATOR_ENROLLING, now, client.id, authority.login_id, authenticator.id)
+        work.record(replace(event, source=authority.source))
+        context = Context(client.name, Purpose.ENROLL, now, authority.source)
+        owner = (authority.login_id, client.id, user.epoch)
+        prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
+        return Made(prepared, dict(made.show), self._recovery_codes(work, user, account, mine, now))
+
+    def _forbidden(self, user: User, client: Client, mine: Sequence[Authenticator]) -> CofactorError | None:
+        authority = self.authority
+        login = authority.login
+        if login is not None:
+            if enrolled(mine):
+                return AlreadyEnrolled()
+            return None if login.may_enroll(user, client) else EnrollmentNotAllowed()
+        if refusal := authority.may_change(mine):
+            return refusal
+        active = sum(a.usable() and a.kind != RECOVERY_CODE for a in mine)
+        return TooManyAuthenticators() if active >= ACTIVE_CODE_AUTHENTICATORS else None
+
+    def _make_room(self, work: Work, mine: Sequence[Authenticator], now: int) -> None:
+        """Let the oldest pending ones of this login, and of all the user's logins, give way to one more."""
+        pending = [a for a in mine if a.state is State.PENDING and a.kind != RECOVERY_CODE]
+        pending.sort(key=lambda a: a.created_at)
+        here = [a for a in pending if a.login_id == self.authority.login_id]
+        gone = here[: max(0, len(here) - PENDING_PER_LOGIN + 1)]
+        left = [a for a in pending if a not in gone]
+        for oldest in (*gone, *left[: max(0, len(left) - PENDING_PER_USER + 1)]):
+            remove(work, oldest, now)
+
+    def _pending(self, user: User, kind: Kind, name: str, credential: bytes, now: int) -> Authenticator:
+        # `dev_` and 16 alphanumerics: contract section 6.
+        authenticator_id = f"{kind}|dev_{self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
+        return Authenticator(
+            user_id=user.id,
+            id=authenticator_id,
+            kind=kind,
+            state=State.PENDING,
+            created_at=now,
+            credential=self.enrolling.credentials.seal(user.id, authenticator_id, credential),
+            login_id=self.authority.login_id,
+            name=name,
+        )
+
+    def _recovery_codes(
+        self, work: Work, user: User, account: Account, mine: Sequence[Authenticator], now: int
+    ) -> tuple[str, ...]:
+        """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3)."""
+        factor = self.enrolling.credentials.factor(RECOVERY_CODE)
+        codes = [a for a in mine if a.kind == RECOVERY_CODE]
+        if factor is None or any(code.usable() for code in codes):
+            return ()
+        codes.sort(key=lambda code: code.created_at)
+        too_many = codes[: max(0, len(codes) - PENDING_PER_USER + 1)]
+        for shown_before in codes:
+            if shown_before.login_id == self.authority.login_id or shown_before in too_many:
+                remove(work, shown_before, now)
+        made = factor.enroll(account, "", {})
+        work.save_authenticator(self._pending(user, RECOVERY_CODE, "", made.credential, now))
+        return (made.show["recovery_code"],)
