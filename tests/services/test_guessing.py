@@ -49,9 +49,9 @@ class Owner:
         return self.world.otp(self.secrets[authenticator_id])
 
     async def authenticators(self) -> dict[str, Authenticator]:
-        account = await self.world.app.database.read(
-            lambda c: queries.account_named(c, "default", "alice@example.test")
-        )
+        user = await self.world.app.database.read(lambda c: queries.user_named(c, "default", "alice@example.test"))
+        assert user is not None
+        account = await self.world.app.database.read(lambda c: queries.account(c, user.id))
         assert account is not None
         return {a.id: a for a in account.authenticators}
 

@@ -1,12 +1,47 @@
 """Signs what was decided: access tokens (RFC 9068) and id_tokens (OpenID Connect Core section 2)."""
 
+from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
 from cofactor_server.domain.grants import Issue, Tokens
+from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
 from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm
+
+
+def login_issue(
+    login: Login,
+    shown: Authentication,
+    jti: str,
+    issued_at: int,
+    *,
+    refresh_token: str = "",
+    recovery_code: str = "",
+) -> Issue:
+    """Return what is to be issued for a completed login: its own scope and audience, whatever completed it.
+
+    Args:
+        login: The login.
+        shown: What the user showed.
+        jti: The id that the access token will have.
+        issued_at: Microseconds since the Unix epoch.
+        refresh_token: If one goes with it.
+        recovery_code: The replacement, if one was used.
+    """
+    return Issue(
+        jti=jti,
+        user_id=login.user_id,
+        epoch=login.epoch,
+        client_id=login.client_id,
+        scope=login.scope,
+        audience=login.audience,
+        authentication=shown,
+        issued_at=issued_at,
+        refresh_token=refresh_token,
+        recovery_code=recovery_code,
+    )
 
 
 class Mint:

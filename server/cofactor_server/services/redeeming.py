@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from cofactor_server.domain.acr import authentication
 from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled
 from cofactor_server.domain.challenges import Challenge, ChallengeState
-from cofactor_server.domain.clients import Client, GrantType
+from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import OTP_KINDS, PUSH, RECOVERY_CODE
 from cofactor_server.domain.grants import AnswerPending, Issue
@@ -29,8 +29,10 @@ from cofactor_server.errors import (
     TooManyAuthenticators,
 )
 from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.challenges import NOTHING_SUPPORTED
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
+from cofactor_server.services.minting import login_issue
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import party_refusal, token_refusal
@@ -60,6 +62,15 @@ class Request:
             request_id=self.repeat.request_id if self.repeat else "",
             source=self.source,
         )
+
+    def event(self, name: EventName, now: int, authenticator_id: str = "") -> Event:
+        """Return an event of this login."""
+        login = self.login
+        return Event(login.user_id, name, now, self.client.id, login.id, authenticator_id, self.source)
+
+    def notice(self, name: NoticeName, now: int, authenticator_id: str) -> Notice:
+        """Return a notice of a change that this login made."""
+        return Notice(self.login.user_id, name, now, authenticator_id, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,36 +112,12 @@ class Redeemer:
             work.spend(login.user_id, login.id, login.expires_at)
         if request.source:
             work.remember_source(login.user_id, request.source, now)
-        work.record(
-            Event(
-                login.user_id,
-                EventName.LOGIN_COMPLETED,
-                now,
-                client.id,
-                login.id,
-                proven.authenticator.id,
-                request.source,
-            )
-        )
+        work.record(request.event(EventName.LOGIN_COMPLETED, now, proven.authenticator.id))
         shown = authentication(login.methods, proven.facts, time=now)
-        refresh_token = ""
-        if "offline_access" in login.scope.split() and GrantType.REFRESH_TOKEN in client.grant_types:
-            family, refresh_token = self.refresh_tokens.start(
-                client, login.user_id, login.epoch, login.scope, login.audience, shown
-            )
+        family, refresh_token = self.refresh_tokens.start(client, login, shown)
+        if family is not None:
             work.save_family(family)
-        issue = Issue(
-            jti=request.jti,
-            user_id=login.user_id,
-            epoch=login.epoch,
-            client_id=client.id,
-            scope=login.scope,
-            audience=login.audience,
-            authentication=shown,
-            issued_at=now,
-            refresh_token=refresh_token,
-            recovery_code=proven.show,
-        )
+        issue = login_issue(login, shown, request.jti, now, refresh_token=refresh_token, recovery_code=proven.show)
         self.repeats.keep(work, request.repeat, issue, now)
         return issue
 
@@ -204,11 +191,8 @@ class RedeemRecoveryCode:
         verdict = self.redeemer.attempt(work, request, Code(self.recovery_code), candidates, now, Purpose.LOGIN)
         match verdict:
             case Proven(authenticator=code):
-                user_id, source = login.user_id, request.source
-                work.notify(Notice(user_id, NoticeName.RECOVERY_CODE_USED, now, code.id, source))
-                work.record(
-                    Event(user_id, EventName.RECOVERY_CODE_USED, now, request.client.id, login.id, code.id, source)
-                )
+                work.notify(request.notice(NoticeName.RECOVERY_CODE_USED, now, code.id))
+                work.record(request.event(EventName.RECOVERY_CODE_USED, now, code.id))
                 return self.redeemer.complete(work, request, verdict, now)
             case NotProven():
                 return InvalidRecoveryCode()
@@ -238,9 +222,7 @@ class RedeemOob:
         challenge = work.challenge(login.user_id, self.challenge_id)
         authenticator = self._bound(work, challenge, now) if challenge is not None else None
         if challenge is None or authenticator is None:
-            work.record(
-                Event(login.user_id, EventName.CHALLENGE_MISBOUND, now, request.client.id, login.id, "", request.source)
-            )
+            work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
         if challenge.state is ChallengeState.DENIED:
             return ChallengeDenied()
@@ -258,10 +240,7 @@ class RedeemOob:
                 return self.redeemer.complete(work, request, verdict, now)
             case NotProven(denied=True):
                 work.save_challenge(replace(challenge, state=ChallengeState.DENIED))
-                denied = EventName.CHALLENGE_DENIED
-                work.record(
-                    Event(login.user_id, denied, now, request.client.id, login.id, authenticator.id, request.source)
-                )
+                work.record(request.event(EventName.CHALLENGE_DENIED, now, authenticator.id))
                 return ChallengeDenied()
             case NotProven():
                 return InvalidBindingCode()
@@ -309,19 +288,8 @@ def activate(work: Work, authenticator: Authenticator, request: Request, now: in
             work.save_authenticator(replace(a, state=State.ACTIVE, confirmed_at=now, login_id=""))
         elif first and (a.state is State.PENDING or a.kind == RECOVERY_CODE):
             remove(work, a, now)
-    work.record(
-        Event(
-            authenticator.user_id,
-            EventName.AUTHENTICATOR_ADDED,
-            now,
-            request.client.id,
-            login.id,
-            authenticator.id,
-            request.source,
-        )
-    )
-    notice = Notice(authenticator.user_id, NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id, request.source)
-    work.notify(notice)
+    work.record(request.event(EventName.AUTHENTICATOR_ADDED, now, authenticator.id))
+    work.notify(request.notice(NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id))
     return None
 
 
@@ -338,6 +306,5 @@ def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:
     if not is_enrolled:
         return NotEnrolled()
     return ChallengeTypeUnsupported(
-        explanation="The user does not support the requested challenge type (otp). "
-        "Currently there is no supported challenge available."
+        explanation=f"The user does not support the requested challenge type (otp). {NOTHING_SUPPORTED}"
     )

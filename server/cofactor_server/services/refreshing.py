@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import Authentication
-from cofactor_server.domain.clients import Client
+from cofactor_server.domain.clients import Client, GrantType
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.logins import Login
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
 from cofactor_server.errors import (
@@ -60,26 +61,25 @@ class RefreshTokens:
         self.clock = clock
         self._entropy = entropy
 
-    def start(
-        self, client: Client, user_id: str, epoch: int, scope: str, audience: str, authentication: Authentication
-    ) -> tuple[RefreshFamily, str]:
-        """Return a new family and its first token."""
+    def start(self, client: Client, login: Login, shown: Authentication) -> tuple[RefreshFamily | None, str]:
+        """Return a new family and its first token; none and no text where the login did not ask, or may not."""
+        if "offline_access" not in login.scope.split() or GrantType.REFRESH_TOKEN not in client.grant_types:
+            return None, ""
         now = self.clock.now()
         family_id = new_id(self._entropy, "")
         secret = self._entropy.octets(32)
-        key_id, _ = self._keyring.mac(PURPOSE, b"")
         family = RefreshFamily(
-            user_id=user_id,
+            user_id=login.user_id,
             id=family_id,
             client_id=client.id,
-            epoch=epoch,
+            epoch=login.epoch,
             generation=0,
-            secret=self._columns.seal("refresh_families", "secret", user_id, family_id, secret),
-            mac_key_id=key_id,
+            secret=self._columns.seal("refresh_families", "secret", login.user_id, family_id, secret),
+            mac_key_id=self._keyring.active_id,
             token_sha256=b"",
-            scope=scope,
-            audience=audience,
-            authentication=authentication,
+            scope=login.scope,
+            audience=login.audience,
+            authentication=shown,
             created_at=now,
             expires_at=now + client.refresh_token_seconds * SECOND,
         )
@@ -135,7 +135,7 @@ class Refresh:
 
     @property
     def needs(self) -> Needs:
-        """The family and, for the MFA audience, nothing more."""
+        """The family, and whether the request was decided before."""
         return Needs(
             self.presented.user_id,
             client_id=self.client.id,

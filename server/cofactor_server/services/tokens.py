@@ -44,7 +44,7 @@ from cofactor_server.services import vouching
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
-from cofactor_server.services.minting import Mint
+from cofactor_server.services.minting import Mint, login_issue
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.policy import Policy, Requirement
 from cofactor_server.services.records import Records
@@ -158,17 +158,17 @@ class Tokens:
         realm = grant.realm or self._deployment.default_realm
         if realm not in (client.realms or (self._deployment.default_realm,)):
             raise RealmUnknown
-        account = await self._records.read(queries.account_named, realm, grant.username)
-        stored = account.user.password_hash if account and account.user.password_hash else None
+        user = await self._records.read(queries.user_named, realm, grant.username)
+        stored = user.password_hash if user and user.password_hash else None
         try:
             # No transaction is open here, and an unknown user costs the same hash (security.md 22).
             right = await self._passwords.verify(stored, grant.password)
         except PasswordsBusy:
             raise TooManyRequests(retry_after=1) from None
-        if account is None or not right:
+        if user is None or not right:
             raise InvalidCredentials
         # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
-        account = await self._records.read(queries.account, account.user.id)
+        account = await self._records.read(queries.account, user.id)
         if await self._records.read(queries.client, client.id) != client:
             raise InvalidClient
         if account is None or account.user.password_hash != stored:
@@ -182,30 +182,34 @@ class Tokens:
         target = self._policy.target(client, grant.target)
         now = self._clock.now()
         vouching.check(self._deployment, client, grant, now)
-        account = await self._records.read(queries.account_named, grant.realm, grant.subject)
-        if account is None:
+        user = await self._records.read(queries.user_named, grant.realm, grant.subject)
+        if user is None:
             if Capability.PROVISION not in client.capabilities:
                 raise VouchRefused(explanation="the user is unknown")
-            user = User(
-                id=new_id(self._entropy, "usr_"),
-                realm=grant.realm,
-                subject=grant.subject,
-                label=grant.label,
-                epoch=1,
-                blocked=False,
-                created_at=now,
-            )
-            await self._records.change(accounts.add_user, user)
-            # Somebody else may have added the same user first: whoever is there now is the user.
-            account = await self._records.read(queries.account_named, grant.realm, grant.subject)
-            if account is None:
-                raise VouchRefused(explanation="the user is unknown")
+            user = await self._provisioned(grant, now)
         with self._decider.under_way(caller):
-            record = vouching.RecordVouch(account.user.id, client, grant.label, grant.methods, now)
+            record = vouching.RecordVouch(user.id, client, grant.label, grant.methods, now)
             vouched = await self._decider.decide(caller, record)
         shown_at = min(grant.authenticated_at, now)
         login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
         return await self._after_first_factor(vouched.user, vouched.authenticators, client, login)
+
+    async def _provisioned(self, grant: VouchedGrant, now: int) -> User:
+        user = User(
+            id=new_id(self._entropy, "usr_"),
+            realm=grant.realm,
+            subject=grant.subject,
+            label=grant.label,
+            epoch=1,
+            blocked=False,
+            created_at=now,
+        )
+        await self._records.change(accounts.add_user, user)
+        # Somebody else may have added the same user first: whoever is there now is the user.
+        standing = await self._records.read(queries.user_named, grant.realm, grant.subject)
+        if standing is None:
+            raise VouchRefused(explanation="the user is unknown")
+        return standing
 
     async def _after_first_factor(
         self, user: User, authenticators: Sequence[Authenticator], client: Client, login: Login
@@ -220,23 +224,10 @@ class Tokens:
         return await self._mint.tokens(await self._first_factor_issue(client, login, shown), client)
 
     async def _first_factor_issue(self, client: Client, login: Login, shown: Authentication) -> Issue:
-        refresh_token = ""
-        if "offline_access" in login.scope.split():
-            family, refresh_token = self._redeemer.refresh_tokens.start(
-                client, login.user_id, login.epoch, login.scope, login.audience, shown
-            )
+        family, refresh_token = self._redeemer.refresh_tokens.start(client, login, shown)
+        if family is not None:
             await self._records.change(accounts.add_family, family)
-        return Issue(
-            jti=new_id(self._entropy, ""),
-            user_id=login.user_id,
-            epoch=login.epoch,
-            client_id=client.id,
-            scope=login.scope,
-            audience=login.audience,
-            authentication=shown,
-            issued_at=login.issued_at,
-            refresh_token=refresh_token,
-        )
+        return login_issue(login, shown, new_id(self._entropy, ""), login.issued_at, refresh_token=refresh_token)
 
     def _login(
         self,

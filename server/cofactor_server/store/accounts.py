@@ -129,5 +129,5 @@ def _record(connection: Connection, event: Event) -> None:
 
 
 def _row_id(name: str, now: int) -> str:
-    # An operator's change is one row of its user at its microsecond, under the user's lock.
-    return f"{name}-{now}"
+    # An operator's change is one row of its user at its microsecond, under the user's lock; ids grow with time.
+    return f"{now:014x}-{name}"

@@ -41,10 +41,10 @@ def client(connection: Connection, client_id: str) -> Client | None:
     return rows.client(row) if row else None
 
 
-def account_named(connection: Connection, realm: str, subject: str) -> Account | None:
-    """Return the account of a name in a realm; None if there is none."""
+def user_named(connection: Connection, realm: str, subject: str) -> User | None:
+    """Return the user of a name in a realm; None if there is none."""
     row = connection.execute(_USER_BY_NAME, {"realm": realm, "subject": subject}).first()
-    return _account(connection, rows.user(row)) if row else None
+    return rows.user(row) if row else None
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:
@@ -55,15 +55,11 @@ def account(connection: Connection, user_id: str, token_id: str = "") -> Account
     spent = (
         bool(token_id) and connection.execute(_SPENT, {"user_id": user_id, "token_id": token_id}).first() is not None
     )
-    return _account(connection, rows.user(row), spent=spent)
+    found = connection.execute(_AUTHENTICATORS, {"user_id": user_id})
+    return Account(rows.user(row), tuple(rows.authenticator(row) for row in found), spent)
 
 
 def family(connection: Connection, user_id: str, family_id: str) -> RefreshFamily | None:
     """Return a refresh family; None if there is none."""
     row = connection.execute(_FAMILY, {"user_id": user_id, "id": family_id}).first()
     return rows.refresh_family(row) if row else None
-
-
-def _account(connection: Connection, user: User, *, spent: bool = False) -> Account:
-    found = connection.execute(_AUTHENTICATORS, {"user_id": user.id})
-    return Account(user, tuple(rows.authenticator(row) for row in found), spent)
