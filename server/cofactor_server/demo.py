@@ -66,15 +66,15 @@ class Outbox:
     async def send(self, message: Message) -> None:
         """Keep one message."""
         time = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-        entry = {
+        entry: dict[str, Any] = {
             "channel": message.channel,
             "to": message.to,
             "text": f"{message.code} is your code for Cofactor demo",
             "code": message.code,
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
-        if (payload := getattr(message, "payload", None)) is not None:  # pushes have one
-            entry["payload"] = payload
+        if message.payload is not None:
+            entry["payload"] = dict(message.payload)
         self._sent.append(entry)
 
     def messages(self) -> list[dict[str, Any]]:

@@ -352,6 +352,18 @@ class RequestTooLarge(CofactorError):
     reason = "REQUEST_TOO_LARGE"
 
 
+class DeliveryFailed(CofactorError):
+    """The message was not sent, or nobody knows: what it was for is withdrawn, and may be asked for again."""
+
+    reason = "DELIVERY_FAILED"
+
+
+class DestinationRefused(CofactorError):
+    """Whoever carries messages there says that nothing arrives at this number, address or device."""
+
+    reason = "DESTINATION_REFUSED"
+
+
 class Unavailable(CofactorError):
     """A part the server depends on is away."""
 
@@ -472,6 +484,16 @@ TABLE: Mapping[str, Row] = {
         400,
         "invalid_request",
         "Too many SMS sent by the user. Wait for some minutes before retrying.",
+    ),
+    # Messages
+    "DELIVERY_FAILED": Row(
+        "UNAVAILABLE",
+        503,
+        "temporarily_unavailable",
+        "The message could not be sent. Try again, or use another authenticator.",
+    ),
+    "DESTINATION_REFUSED": Row(
+        "FAILED_PRECONDITION", 400, "invalid_request", "Messages do not reach this number, address or device."
     ),
     # Challenges
     "OOB_CODE_MALFORMED": Row("INVALID_ARGUMENT", 403, "invalid_grant", "Malformed oob_code"),

@@ -95,8 +95,15 @@ class Message:
     """What the core sends after commit, at most once."""
 
     channel: str
-    to: str
-    code: str = field(repr=False)
+    """`sms`, `voice`, `email`, `push`, or what a plugin's provider carries."""
+    to: str = field(repr=False)
+    """A number in E.164 form, an address; for a push `fcm:` or `apns:` and the token of the device."""
+    code: str = field(default="", repr=False)
+    payload: Mapping[str, str] | None = field(default=None, repr=False)
+    """What a push carries to the app on the device; it is not shown."""
+    purpose: Purpose = Purpose.LOGIN
+    language: str = ""
+    """A BCP 47 tag such as `de` or `pt-BR`; empty for the deployment's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A second factor is needed. Over gRPC this is the outcome `MfaRequired`; the reason names the HTTP form."""
     ERROR_REASON_UNMET_AUTHENTICATION_REQUIREMENTS: _ErrorReason.ValueType  # 74
     """The wanted authentication can't be reached with what the user holds."""
+    ERROR_REASON_DELIVERY_FAILED: _ErrorReason.ValueType  # 75
+    """The message could not be sent, or nobody knows whether it was. What it was for (a challenge, an enrollment) is
+    withdrawn: ask again after `RetryInfo`, or use another authenticator.
+    """
+    ERROR_REASON_DESTINATION_REFUSED: _ErrorReason.ValueType  # 76
+    """The number, address or device is one that messages do not reach. Asking again does not help."""
     ERROR_REASON_REFRESH_TOKEN_INVALID: _ErrorReason.ValueType  # 80
     """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
     ERROR_REASON_REFRESH_TOKEN_ORPHANED: _ErrorReason.ValueType  # 81
@@ -250,6 +256,12 @@ ERROR_REASON_MFA_REQUIRED: ErrorReason.ValueType  # 73
 """A second factor is needed. Over gRPC this is the outcome `MfaRequired`; the reason names the HTTP form."""
 ERROR_REASON_UNMET_AUTHENTICATION_REQUIREMENTS: ErrorReason.ValueType  # 74
 """The wanted authentication can't be reached with what the user holds."""
+ERROR_REASON_DELIVERY_FAILED: ErrorReason.ValueType  # 75
+"""The message could not be sent, or nobody knows whether it was. What it was for (a challenge, an enrollment) is
+withdrawn: ask again after `RetryInfo`, or use another authenticator.
+"""
+ERROR_REASON_DESTINATION_REFUSED: ErrorReason.ValueType  # 76
+"""The number, address or device is one that messages do not reach. Asking again does not help."""
 ERROR_REASON_REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 80
 """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
 ERROR_REASON_REFRESH_TOKEN_ORPHANED: ErrorReason.ValueType  # 81
