@@ -2,43 +2,146 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
-from cofactor_server import http_server
+from cofactor_server import serving
+from cofactor_server.http_server import HttpServer, Readiness
 from cofactor_server.listening import Listening, StartFailed, bind, name_of
 from cofactor_server.rpc import tls
+from cofactor_server.services import upkeep
+from fastapi import FastAPI
 
-from tests.cli.certificates import certificate
-
-
-def shown_by(context: ssl.SSLContext) -> bytes | None:
-    """Return the certificate that a server with this context shows."""
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    asks, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client, server = trusting.wrap_bio(answers, asks), context.wrap_bio(asks, answers, server_side=True)
-    for side in (client, server, client, server):
-        with contextlib.suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    return client.getpeercert(binary_form=True)
+from tests.authorities import Authority, write
+from tests.world import World
 
 
-async def test_https_follows_its_files_and_survives_bad_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "CERTIFICATES_EVERY", 0.01)
-    files = tls.TlsFiles(*certificate(tmp_path))
-    context = tls.server_context(files)
-    first = shown_by(context)
-    following = asyncio.create_task(http_server._follow(files, context))
-    await asyncio.sleep(0.02)
-    files.certificate.write_text("half a certificate")
-    await asyncio.sleep(0.05)
-    assert shown_by(context) == first
-    certificate(tmp_path)
-    while shown_by(context) == first:  # noqa: ASYNC110 - what waits is the server's own clock
-        await asyncio.sleep(0.01)
-    following.cancel()
+@asynccontextmanager
+async def https(files: tls.TlsFiles) -> AsyncIterator[int]:
+    """Serve `/livez` at a port."""
+    edge = FastAPI()
+    Readiness().answer(edge)
+    sock = bind("127.0.0.1:0")
+    server = await HttpServer.started(edge, sock, Listening(name_of(sock), None, tls=files, drain_seconds=0))
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        await server.stop()
+
+
+def asked(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> tuple[bytes, bool, object]:
+    """Return the status line, whether an earlier session was resumed, and this one, of a connection of its own.
+
+    Raises:
+        OSError: The server refuses.
+    """
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", session=session) as sock,
+    ):
+        sock.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        with sock.makefile("rb") as answer:
+            line = answer.readline()
+        if not line:
+            raise ConnectionResetError
+        return line, bool(sock.session_reused), sock.session
+
+
+async def is_served(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> bool:
+    try:
+        line, _, _ = await asyncio.to_thread(asked, port, context, session)
+    except OSError:
+        return False
+    return line == b"HTTP/1.1 200 OK\r\n"
+
+
+def trusting(authority: Authority, folder: Path, pair: tuple[bytes, bytes] | None = None) -> ssl.SSLContext:
+    """Return a client's context, with a certificate of its own if it has one."""
+    context = ssl.create_default_context(cadata=authority.pem.decode())
+    if pair is not None:
+        (folder / "client.crt").write_bytes(pair[0])
+        (folder / "client.key").write_bytes(pair[1])
+        context.load_cert_chain(folder / "client.crt", folder / "client.key")
+    return context
+
+
+async def test_https_follows_its_files_and_survives_bad_ones(tmp_path: Path) -> None:
+    first, second = Authority.new(), Authority.new()
+    files = write(tmp_path, first.issue("server"))
+    async with https(files) as port:
+        files.certificate.write_text("half a certificate")
+        assert await is_served(port, trusting(first, tmp_path))
+        write(tmp_path, second.issue("server"))
+        assert await is_served(port, trusting(second, tmp_path))
+        assert not await is_served(port, trusting(first, tmp_path))
+
+
+@pytest.mark.requirement("S39")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_https_refuses_whom_an_authority_vouched_for_that_is_gone(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    authority, gone, successor = Authority.new(), Authority.new(), Authority.new()
+    files = write(tmp_path, authority.issue("server"), gone.pem)
+    former = trusting(authority, tmp_path, gone.issue("client"))
+    former.maximum_version = version
+    async with https(files) as port:
+        _, _, session = await asyncio.to_thread(asked, port, former)
+        _, resumed, _ = await asyncio.to_thread(asked, port, former, session)  # type: ignore[arg-type]
+        assert resumed  # or the next but one claim would say nothing
+        write(tmp_path, authority.issue("server"), successor.pem)
+        assert not await is_served(port, former)
+        assert not await is_served(port, former, session)  # type: ignore[arg-type]
+        assert await is_served(port, trusting(authority, tmp_path, successor.issue("client")))
+
+
+@asynccontextmanager
+async def readiness_of(world: World) -> AsyncIterator[tuple[httpx2.AsyncClient, asyncio.Event]]:
+    """Serve HTTP alone; the event stops it."""
+    stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
+    listening = Listening("127.0.0.1:0", None, drain_seconds=1)
+    serving_task = asyncio.create_task(serving.run(world.app, listening, stop, on_ready=bound.set_result))
+    await asyncio.wait({serving_task, bound}, return_when=asyncio.FIRST_COMPLETED)
+    async with httpx2.AsyncClient(base_url=f"http://{bound.result().http}") as client:
+        yield client, stop
+    stop.set()
+    await serving_task
+
+
+async def status_of(client: httpx2.AsyncClient, path: str) -> int:
+    answer = await client.get(path)
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.status_code
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+@pytest.mark.requirement("S74")
+async def test_a_process_whose_clock_is_off_lives_and_is_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "CLOCK_EVERY", 0.01)
+    async with readiness_of(world) as (client, _):
+        assert await status_of(client, "/readyz") == 200
+        world.clock.advance(-60)
+        while await status_of(client, "/readyz") != 503:
+            pass
+        assert await status_of(client, "/livez") == 200
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_a_process_that_drains_is_not_ready(world: World) -> None:
+    async with readiness_of(world) as (client, stop):
+        assert await status_of(client, "/readyz") == 200
+        stop.set()
+        # A connection that is open is served until its request is done; the kubelet opens new ones.
+        with contextlib.suppress(httpx2.TransportError):
+            while await status_of(client, "/readyz") == 200:
+                pass
 
 
 def test_an_address_taken_by_one_process_is_not_shared_with_another() -> None:

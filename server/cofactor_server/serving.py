@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from grpc_health.v1 import health
 
 from cofactor_server.app import Application
-from cofactor_server.http_server import HttpServer
+from cofactor_server.http_server import HttpServer, Readiness
 from cofactor_server.listening import Listening, StartFailed, bind, joined
 from cofactor_server.rpc import server as rpc
 from cofactor_server.settings import split_address
@@ -95,9 +95,10 @@ async def run(
     """
     servicer = health.aio.HealthServicer()
     await rpc.announce(servicer, serving=False)
-    ready = asyncio.Event()
+    readiness, ready = Readiness(), asyncio.Event()
 
     async def report(serving: bool) -> None:
+        readiness.serving = serving
         await rpc.announce(servicer, serving=serving)
         if serving:
             ready.set()
@@ -111,10 +112,13 @@ async def run(
                 parts.append(await _Grpc.started(application, listening, servicer))
             if listening.http is not None:
                 sock = http_socket or bind(listening.http, reuse_port=listening.reuse_port)
-                parts.append(await HttpServer.started(http or application.http(), sock, listening))
+                edge = http or application.http()
+                readiness.answer(edge)
+                parts.append(await HttpServer.started(edge, sock, listening))
             await _until(stop, ready, parts, application, report, on_ready)
         finally:
             log.info("stopping")
+            readiness.serving = False
             await asyncio.gather(*(part.stop() for part in parts))
 
 

@@ -1,10 +1,8 @@
 """The server on a socket: TLS, plaintext, limits, stopping."""
 
 import asyncio
-import datetime
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,77 +15,20 @@ from cofactor_server.rpc.callers import RULES, RuleMissing
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.server import PlaintextRefused, announce, build_server, drain, listen, register
 from cofactor_server.rpc.tls import TlsFiles, TlsUnusable
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from tests.authorities import Authority, write
 from tests.rpc.worlds import SERVER, World, by, on_a_socket, reason, refusal, services, surrounding
 
 KEYS = tokens_pb2.GetJsonWebKeySetRequest()
 
 
-@dataclass
-class Authority:
-    """A throw-away certificate authority."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @classmethod
-    def new(cls) -> "Authority":
-        key = ec.generate_private_key(ec.SECP256R1())
-        return cls(_certificate("Throw-away authority", key, key, None), key)
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def issue(self, name: str) -> tuple[bytes, bytes]:
-        """Return certificate and key, for localhost."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(name, key, self.key, self.certificate)
-        return (
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if issuer is None else issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    )
-    return builder.sign(signer, hashes.SHA256())
-
-
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     return Authority.new()
-
-
-def write(folder: Path, pair: tuple[bytes, bytes], client_ca: bytes | None = None) -> TlsFiles:
-    (folder / "tls.crt").write_bytes(pair[0])
-    (folder / "tls.key").write_bytes(pair[1])
-    if client_ca is not None:
-        (folder / "ca.crt").write_bytes(client_ca)
-    return TlsFiles(folder / "tls.crt", folder / "tls.key", folder / "ca.crt" if client_ca is not None else None)
 
 
 @asynccontextmanager

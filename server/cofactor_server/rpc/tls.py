@@ -1,11 +1,15 @@
 """Certificates that are read again when their files change (security.md 18)."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import grpc
 import structlog
+
+M = TypeVar("M")
 
 _log = structlog.get_logger("cofactor.rpc")
 
@@ -33,12 +37,23 @@ def credentials(files: TlsFiles) -> grpc.ServerCredentials:
     Raises:
         TlsUnusable: There is nothing to begin with.
     """
-    follower = _Follower(files)
+    follower = _Follower(files, _configuration)
     return grpc.dynamic_ssl_server_credentials(
         follower.current,
         follower.changed,  # type: ignore[arg-type]  # None keeps what there is, as its documentation says
         require_client_authentication=files.client_ca is not None,
     )
+
+
+def following_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context for asyncio's servers that follows its files in the same way.
+
+    Raises:
+        TlsUnusable: There is nothing to begin with.
+    """
+    context = _FollowingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.follower = _Follower(files, server_context)
+    return context
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -55,50 +70,68 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
             context.load_verify_locations(files.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:  # ssl.SSLError is one
-        raise TlsUnusable(f"{', '.join(map(str, paths(files)))}: {error.strerror or error}") from None
+        raise TlsUnusable(f"{', '.join(map(str, _paths(files)))}: {error.strerror or error}") from None
     return context
 
 
-def paths(files: TlsFiles) -> list[Path]:
-    """Return the files that there are."""
-    return [path for path in (files.certificate, files.key, files.client_ca) if path]
+class _Follower(Generic[M]):
+    """Makes something of files, again whenever they changed."""
 
-
-class _Follower:
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: TlsFiles, make: Callable[[TlsFiles], M]) -> None:
         self._files = files
-        self._stamps = self._look()
-        self.current = self._read()
+        self._make = make
+        self._stamps = _look(files)
+        self.current = make(files)
 
-    def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return new certificates, None while they are the old ones; gRPC asks, from a thread of its own."""
+    def changed(self) -> M | None:
+        """Return what is new, None while it is the old one; gRPC asks from a thread of its own."""
         try:
-            stamps = self._look()
+            stamps = _look(self._files)
             if stamps == self._stamps:
                 return None
-            read = self._read()
-            if self._look() != stamps:
+            made = self._make(self._files)
+            if _look(self._files) != stamps:
                 return None  # still being written; the next handshake looks again
         except TlsUnusable as error:
             _log.error("tls_files_unusable", reason=str(error))
             return None
-        self._stamps = stamps
+        self.current, self._stamps = made, stamps
         _log.info("tls_files_reloaded", certificate=str(self._files.certificate))
-        return read
+        return made
 
-    def _look(self) -> list[tuple[int, int, int]]:
-        try:
-            seen = [path.stat() for path in paths(self._files)]
-        except OSError as error:
-            raise TlsUnusable(f"{error.filename}: {error.strerror}") from None
-        return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in seen]
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        files = self._files
-        server_context(files)  # gRPC itself would only log what is wrong
-        try:
-            roots = files.client_ca.read_bytes() if files.client_ca is not None else None
-            pair = (files.key.read_bytes(), files.certificate.read_bytes())
-        except OSError as error:
-            raise TlsUnusable(f"{error.filename}: {error.strerror}") from None
-        return grpc.ssl_server_certificate_configuration([pair], roots)
+class _FollowingContext(ssl.SSLContext):
+    """Gives each connection the newest context there is.
+
+    A context in use can be given another certificate, but no authority can be taken out of it again, and it resumes the
+    connections of those whose authority is gone without a look at their certificates.
+    """
+
+    follower: _Follower[ssl.SSLContext]
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """Begin a connection; asyncio and uvloop call this for each one."""
+        self.follower.changed()
+        return self.follower.current.wrap_bio(*arguments, **named)
+
+
+def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    server_context(files)  # gRPC itself would only log what is wrong
+    try:
+        roots = files.client_ca.read_bytes() if files.client_ca is not None else None
+        pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    except OSError as error:
+        raise TlsUnusable(f"{error.filename}: {error.strerror}") from None
+    return grpc.ssl_server_certificate_configuration([pair], roots)
+
+
+def _look(files: TlsFiles) -> list[tuple[int, int, int]]:
+    try:
+        seen = [path.stat() for path in _paths(files)]
+    except OSError as error:
+        raise TlsUnusable(f"{error.filename}: {error.strerror}") from None
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in seen]
+
+
+def _paths(files: TlsFiles) -> list[Path]:
+    return [path for path in (files.certificate, files.key, files.client_ca) if path]
