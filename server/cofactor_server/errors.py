@@ -304,6 +304,18 @@ class PhoneNumberInvalid(CofactorError):
     reason = "PHONE_NUMBER_INVALID"
 
 
+class PairingNotFound(CofactorError):
+    """No enrollment waits for this pairing secret."""
+
+    reason = "PAIRING_NOT_FOUND"
+
+
+class DeviceInvalid(CofactorError):
+    """The device is unknown or removed, or what it presents is not signed by it, or is used up."""
+
+    reason = "DEVICE_INVALID"
+
+
 class UnmetAuthenticationRequirements(CofactorError):
     """The wanted authentication can't be reached."""
 
@@ -466,6 +478,9 @@ TABLE: Mapping[str, Row] = {
         "FAILED_PRECONDITION", 400, "invalid_request", "No more authenticators of this kind can be added."
     ),
     "PHONE_NUMBER_INVALID": Row("INVALID_ARGUMENT", 400, "invalid_request", "The phone number is invalid."),
+    # Devices
+    "PAIRING_NOT_FOUND": Row("NOT_FOUND", 404, "pairing_not_found", "No enrollment waits for this device."),
+    "DEVICE_INVALID": Row("UNAUTHENTICATED", 401, "invalid_device", "The device is unknown or its signature is wrong."),
     # Proofs
     "INVALID_OTP": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid otp_code."),
     "INVALID_BINDING_CODE": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid binding_code."),

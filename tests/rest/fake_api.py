@@ -162,3 +162,18 @@ class FakeApi(
         return await self._serve(
             "DeleteAuthenticator", request, context, authenticators_pb2.DeleteAuthenticatorResponse()
         )
+
+    def WatchDevice(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def PairDevice(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def CreateDeviceNonce(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def UpdateDevice(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def RemoveDevice(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError

@@ -29,6 +29,16 @@ REQUESTS: dict[str, Any] = {
     "DeleteAuthenticator": authenticators_pb2.DeleteAuthenticatorRequest(id="totp|dev_1"),
 }
 
+UNSERVED = {
+    "WatchChallenge",
+    "AnswerChallenge",
+    "WatchDevice",
+    "PairDevice",
+    "CreateDeviceNonce",
+    "UpdateDevice",
+    "RemoveDevice",
+}
+
 NOBODY: Metadata = ()
 CALLERS: dict[str, Metadata] = {
     "nobody": NOBODY,
@@ -110,7 +120,12 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "CreateChallenge": LOGINS,
     "WatchChallenge": LOGINS,
-    "AnswerChallenge": LOGINS,
+    "AnswerChallenge": {**LOGINS, "nobody": ""},
+    "WatchDevice": {"*": ""},
+    "PairDevice": {"*": ""},
+    "CreateDeviceNonce": {"*": ""},
+    "UpdateDevice": {"*": ""},
+    "RemoveDevice": {"*": ""},
     "EnrollAuthenticator": {
         **_BEARERS,
         **_LOGIN_TOO,
@@ -141,7 +156,12 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
         "WatchChallenge": challenges_pb2.WatchChallengeRequest,
         "AnswerChallenge": challenges_pb2.AnswerChallengeRequest,
+        "WatchDevice": challenges_pb2.WatchDeviceRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
+        "PairDevice": authenticators_pb2.PairDeviceRequest,
+        "CreateDeviceNonce": authenticators_pb2.CreateDeviceNonceRequest,
+        "UpdateDevice": authenticators_pb2.UpdateDeviceRequest,
+        "RemoveDevice": authenticators_pb2.RemoveDeviceRequest,
     }
     request = REQUESTS[name] if name in REQUESTS else empty[name]()
     return getattr(stub, name)(request, metadata=metadata)
@@ -151,7 +171,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
 @pytest.mark.parametrize("method", METHODS)
 async def test_each_rpc_admits_the_callers_of_its_row_and_no_others(edge: Edge, method: str) -> None:
     name = method.rpartition("/")[2]
-    unserved = name in ("WatchChallenge", "AnswerChallenge")
+    unserved = name in UNSERVED
     answers: dict[str, str] = {}
     for caller, metadata in CALLERS.items():
         made = call(edge, method, metadata)

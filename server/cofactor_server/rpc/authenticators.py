@@ -11,6 +11,7 @@ from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceServicer
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
+from cofactor_server.errors import Unimplemented
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import authenticators as convert
 
@@ -70,3 +71,17 @@ class AuthenticatorServicer(AuthenticatorServiceServicer):
     ) -> pb.DeleteAuthenticatorResponse:
         await self._authenticators.remove(admitted(), convert.named(request))
         return pb.DeleteAuthenticatorResponse()
+
+    async def PairDevice(self, request: pb.PairDeviceRequest, context: Any) -> pb.PairDeviceResponse:
+        raise Unimplemented
+
+    async def CreateDeviceNonce(
+        self, request: pb.CreateDeviceNonceRequest, context: Any
+    ) -> pb.CreateDeviceNonceResponse:
+        raise Unimplemented
+
+    async def UpdateDevice(self, request: pb.UpdateDeviceRequest, context: Any) -> pb.UpdateDeviceResponse:
+        raise Unimplemented
+
+    async def RemoveDevice(self, request: pb.RemoveDeviceRequest, context: Any) -> pb.RemoveDeviceResponse:
+        raise Unimplemented

@@ -60,8 +60,16 @@ class ByClient:
 
 
 @dataclass(frozen=True, slots=True)
+class ByDevice:
+    """A paired device, or one that pairs: it signs what it asks, and the service checks that (`services.devices`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ByLogin:
     """A client with an mfa_token that was issued to it."""
+
+    or_device: bool = False
+    """Whether who presents nothing at all is let through as a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class ByBearer:
     """Whether an mfa_token will do."""
 
 
-Rule: TypeAlias = Anyone | ByClient | ByLogin | ByBearer
+Rule: TypeAlias = Anyone | ByClient | ByDevice | ByLogin | ByBearer
 
 RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/IssueToken": ByClient(),
@@ -83,12 +91,17 @@ RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/IntrospectToken": ByClient(confidential=True),
     "/cofactor.v1.ChallengeService/CreateChallenge": ByLogin(),
     "/cofactor.v1.ChallengeService/WatchChallenge": ByLogin(),
-    "/cofactor.v1.ChallengeService/AnswerChallenge": ByLogin(),  # signed answers get a row of their own with devices
+    "/cofactor.v1.ChallengeService/AnswerChallenge": ByLogin(or_device=True),
+    "/cofactor.v1.ChallengeService/WatchDevice": ByDevice(),
     "/cofactor.v1.AuthenticatorService/EnrollAuthenticator": ByBearer("enroll", mfa_token=True),
     "/cofactor.v1.AuthenticatorService/ListAuthenticators": ByBearer("read:authenticators", mfa_token=True),
     "/cofactor.v1.AuthenticatorService/GetAuthenticator": ByBearer("read:authenticators"),
     "/cofactor.v1.AuthenticatorService/UpdateAuthenticator": ByBearer("enroll"),
     "/cofactor.v1.AuthenticatorService/DeleteAuthenticator": ByBearer("remove:authenticators"),
+    "/cofactor.v1.AuthenticatorService/PairDevice": ByDevice(),
+    "/cofactor.v1.AuthenticatorService/CreateDeviceNonce": Anyone(),
+    "/cofactor.v1.AuthenticatorService/UpdateDevice": ByDevice(),
+    "/cofactor.v1.AuthenticatorService/RemoveDevice": ByDevice(),
     "/grpc.health.v1.Health/Check": Anyone(),
     "/grpc.health.v1.Health/List": Anyone(),
     "/grpc.health.v1.Health/Watch": Anyone(),
@@ -145,7 +158,7 @@ class Admission:
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
-        if isinstance(rule, Anyone):
+        if isinstance(rule, Anyone | ByDevice):
             caller = Caller(deadline=deadline)
         else:
             presented = credentials.read(context.invocation_metadata())
@@ -164,6 +177,8 @@ class Admission:
                 if confidential and not client.confidential:
                     raise CallerNotAllowed
                 return client, None, None
+            case ByLogin(or_device=True) if presented.client_id is None and presented.bearer is None:
+                return None, None, None
             case ByLogin():
                 client = await self._client(presented)
                 own = self._login(presented.bearer)

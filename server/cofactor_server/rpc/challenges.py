@@ -41,3 +41,6 @@ class ChallengeServicer(ChallengeServiceServicer):
 
     async def AnswerChallenge(self, request: pb.AnswerChallengeRequest, context: Any) -> pb.AnswerChallengeResponse:
         raise Unimplemented
+
+    def WatchDevice(self, request: pb.WatchDeviceRequest, context: Any) -> AsyncIterator[pb.WatchDeviceResponse]:
+        raise Unimplemented

@@ -591,7 +591,9 @@ class DevicePairing(_message.Message):
     BARCODE_URI_FIELD_NUMBER: _builtins.int
     OOB_CODE_FIELD_NUMBER: _builtins.int
     barcode_uri: _builtins.str
-    """For a QR code."""
+    """For a QR code: `otpauth://totp/<issuer>:<user>?enrollment_tx_id=<pairing secret>&base_url=<issuer URL>`. Whoever
+    reads it first pairs; show it to the user only. Lives as long as the challenge.
+    """
     oob_code: _builtins.str
     """Names the challenge that ends when the device has paired; opaque."""
     def __init__(
@@ -813,3 +815,247 @@ class DeleteAuthenticatorResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteAuthenticatorResponse: _TypeAlias = DeleteAuthenticatorResponse  # noqa: Y015
+
+@_typing.final
+class SignedStatement(_message.Message):
+    """What a device signed. `payload` is a JSON object in UTF-8, at most 4,096 octets; unknown members are refused. Each kind
+    of statement has a `type` of its own, so that none can stand for another, and names the `issuer` it is made for.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    payload: _builtins.bytes
+    """The octets that were signed."""
+    signature: _builtins.bytes
+    """The signature over `payload`: Ed25519 (RFC 8032), 64 octets; or ECDSA on P-256 with SHA-256, in DER (X9.62)."""
+    def __init__(
+        self,
+        *,
+        payload: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedStatement: _TypeAlias = SignedStatement  # noqa: Y015
+
+@_typing.final
+class PairDeviceRequest(_message.Message):
+    """Pairs a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIRING_SECRET_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    pairing_secret: _builtins.str
+    """From the QR code, such as `kq3ZVNv0qZ4uKf5oM1tJw8hYb2RcXs7D`."""
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """Signed with the private key of `key`. Its payload:
+
+        ```json
+        {"type": "cofactor.pair", "version": 1, "issuer": "https://mfa.example.com/",
+         "secret_sha256": "<base64url of SHA-256 of the pairing secret>",
+         "key": {"kty": "OKP", "crv": "Ed25519", "x": "<base64url>"}, "name": "Jane's phone",
+         "push": {"service": "FCM", "token": "<registration token>"}, "approve_only": false}
+        ```
+
+        `key` is a public key made for this pairing alone, as a JWK: Ed25519 as above (RFC 8037), or
+        `{"kty": "EC", "crv": "P-256", "x": "…", "y": "…"}`. `name`, at most 64 characters, `push` and `approve_only` may be
+        left out. `push.service` is `FCM` or `APNS`. A device that can't take typed digits says `approve_only`; logins by it are
+        worth less (`urn:cofactor:acr:mfa-low`), and the strict profile refuses it.
+        """
+
+    def __init__(
+        self,
+        *,
+        pairing_secret: _builtins.str = ...,
+        statement: Global___SignedStatement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pairing_secret", b"pairing_secret", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairDeviceRequest: _TypeAlias = PairDeviceRequest  # noqa: Y015
+
+@_typing.final
+class PairDeviceResponse(_message.Message):
+    """The device is paired."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ISSUER_LABEL_FIELD_NUMBER: _builtins.int
+    USER_LABEL_FIELD_NUMBER: _builtins.int
+    OTP_SECRET_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """What the device is called from now on: the id of the authenticator, such as `push|dev_8Rk2TqLmXw4YbN0a`."""
+    user_id: _builtins.str
+    """Whose device it is, as tokens call the user (`sub`)."""
+    issuer_label: _builtins.str
+    """The name to show for the deployment, such as `Example`."""
+    user_label: _builtins.str
+    """The name to show for the user, such as `jane@example.com`."""
+    @_builtins.property
+    def otp_secret(self) -> Global___OtpSecret:
+        """The secret of the device's one-time passwords, for when it is offline; absent where authenticator apps are off."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        issuer_label: _builtins.str = ...,
+        user_label: _builtins.str = ...,
+        otp_secret: Global___OtpSecret | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["otp_secret", b"otp_secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "issuer_label", b"issuer_label", "otp_secret", b"otp_secret", "user_id", b"user_id", "user_label", b"user_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairDeviceResponse: _TypeAlias = PairDeviceResponse  # noqa: Y015
+
+@_typing.final
+class CreateDeviceNonceRequest(_message.Message):
+    """Asks for a nonce."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDeviceNonceRequest: _TypeAlias = CreateDeviceNonceRequest  # noqa: Y015
+
+@_typing.final
+class CreateDeviceNonceResponse(_message.Message):
+    """A nonce for one signed call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.str
+    """Opaque; good for one call."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it expires, a minute after it was made."""
+
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDeviceNonceResponse: _TypeAlias = CreateDeviceNonceResponse  # noqa: Y015
+
+@_typing.final
+class UpdateDeviceRequest(_message.Message):
+    """Changes where a device is reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """Payload:
+
+        ```json
+        {"type": "cofactor.update", "version": 1, "issuer": "https://mfa.example.com/", "nonce": "…",
+         "user": "<user_id>", "device": "<device_id>", "push": {"service": "APNS", "token": "…"}}
+        ```
+
+        Without `push` nothing is sent to the device any more; it still hears of prompts by WatchDevice.
+        """
+
+    def __init__(
+        self,
+        *,
+        statement: Global___SignedStatement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDeviceRequest: _TypeAlias = UpdateDeviceRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDeviceResponse(_message.Message):
+    """Nothing; it is changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDeviceResponse: _TypeAlias = UpdateDeviceResponse  # noqa: Y015
+
+@_typing.final
+class RemoveDeviceRequest(_message.Message):
+    """Removes a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """Payload: as of UpdateDevice, with the type `cofactor.remove` and no `push`."""
+
+    def __init__(
+        self,
+        *,
+        statement: Global___SignedStatement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveDeviceRequest: _TypeAlias = RemoveDeviceRequest  # noqa: Y015
+
+@_typing.final
+class RemoveDeviceResponse(_message.Message):
+    """Nothing; it is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveDeviceResponse: _TypeAlias = RemoveDeviceResponse  # noqa: Y015

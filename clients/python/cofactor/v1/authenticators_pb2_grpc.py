@@ -65,6 +65,26 @@ class AuthenticatorServiceStub(object):
                 request_serializer=cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorRequest.SerializeToString,
                 response_deserializer=cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorResponse.FromString,
                 _registered_method=True)
+        self.PairDevice = channel.unary_unary(
+                '/cofactor.v1.AuthenticatorService/PairDevice',
+                request_serializer=cofactor_dot_v1_dot_authenticators__pb2.PairDeviceRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_authenticators__pb2.PairDeviceResponse.FromString,
+                _registered_method=True)
+        self.CreateDeviceNonce = channel.unary_unary(
+                '/cofactor.v1.AuthenticatorService/CreateDeviceNonce',
+                request_serializer=cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceResponse.FromString,
+                _registered_method=True)
+        self.UpdateDevice = channel.unary_unary(
+                '/cofactor.v1.AuthenticatorService/UpdateDevice',
+                request_serializer=cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceResponse.FromString,
+                _registered_method=True)
+        self.RemoveDevice = channel.unary_unary(
+                '/cofactor.v1.AuthenticatorService/RemoveDevice',
+                request_serializer=cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceResponse.FromString,
+                _registered_method=True)
 
 
 class AuthenticatorServiceServicer(object):
@@ -117,6 +137,38 @@ class AuthenticatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PairDevice(self, request, context):
+        """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
+        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
+        whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
+        PAIRING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDeviceNonce(self, request, context):
+        """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDevice(self, request, context):
+        """Changes where a device is reached by push. The device signs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDevice(self, request, context):
+        """Removes a device and the authenticator app's secret it was given, as DeleteAuthenticator does. The device signs. A
+        user's last authenticator is not removed this way: the answer is INSUFFICIENT_AUTHENTICATION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthenticatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -144,6 +196,26 @@ def add_AuthenticatorServiceServicer_to_server(servicer, server):
                     servicer.DeleteAuthenticator,
                     request_deserializer=cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorRequest.FromString,
                     response_serializer=cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorResponse.SerializeToString,
+            ),
+            'PairDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.PairDevice,
+                    request_deserializer=cofactor_dot_v1_dot_authenticators__pb2.PairDeviceRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_authenticators__pb2.PairDeviceResponse.SerializeToString,
+            ),
+            'CreateDeviceNonce': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDeviceNonce,
+                    request_deserializer=cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceResponse.SerializeToString,
+            ),
+            'UpdateDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDevice,
+                    request_deserializer=cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceResponse.SerializeToString,
+            ),
+            'RemoveDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDevice,
+                    request_deserializer=cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -287,6 +359,114 @@ class AuthenticatorService(object):
             '/cofactor.v1.AuthenticatorService/DeleteAuthenticator',
             cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorRequest.SerializeToString,
             cofactor_dot_v1_dot_authenticators__pb2.DeleteAuthenticatorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PairDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.AuthenticatorService/PairDevice',
+            cofactor_dot_v1_dot_authenticators__pb2.PairDeviceRequest.SerializeToString,
+            cofactor_dot_v1_dot_authenticators__pb2.PairDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDeviceNonce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.AuthenticatorService/CreateDeviceNonce',
+            cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceRequest.SerializeToString,
+            cofactor_dot_v1_dot_authenticators__pb2.CreateDeviceNonceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.AuthenticatorService/UpdateDevice',
+            cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceRequest.SerializeToString,
+            cofactor_dot_v1_dot_authenticators__pb2.UpdateDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.AuthenticatorService/RemoveDevice',
+            cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceRequest.SerializeToString,
+            cofactor_dot_v1_dot_authenticators__pb2.RemoveDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,20 @@ class AuthenticatorServiceStub:
     enrolled and removes the recovery code as well. A repeated call answers AUTHENTICATOR_NOT_FOUND.
     Scope `remove:authenticators`.
     """
+    PairDevice: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]
+    """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
+    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
+    whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
+    PAIRING_NOT_FOUND.
+    """
+    CreateDeviceNonce: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.CreateDeviceNonceRequest, _authenticators_pb2.CreateDeviceNonceResponse]
+    """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one."""
+    UpdateDevice: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.UpdateDeviceRequest, _authenticators_pb2.UpdateDeviceResponse]
+    """Changes where a device is reached by push. The device signs."""
+    RemoveDevice: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.RemoveDeviceRequest, _authenticators_pb2.RemoveDeviceResponse]
+    """Removes a device and the authenticator app's secret it was given, as DeleteAuthenticator does. The device signs. A
+    user's last authenticator is not removed this way: the answer is INSUFFICIENT_AUTHENTICATION.
+    """
 
 @_typing.type_check_only
 class AuthenticatorServiceAsyncStub(AuthenticatorServiceStub):
@@ -88,6 +102,20 @@ class AuthenticatorServiceAsyncStub(AuthenticatorServiceStub):
     """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
     enrolled and removes the recovery code as well. A repeated call answers AUTHENTICATOR_NOT_FOUND.
     Scope `remove:authenticators`.
+    """
+    PairDevice: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]  # type: ignore[assignment]
+    """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
+    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
+    whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
+    PAIRING_NOT_FOUND.
+    """
+    CreateDeviceNonce: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.CreateDeviceNonceRequest, _authenticators_pb2.CreateDeviceNonceResponse]  # type: ignore[assignment]
+    """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one."""
+    UpdateDevice: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.UpdateDeviceRequest, _authenticators_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
+    """Changes where a device is reached by push. The device signs."""
+    RemoveDevice: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.RemoveDeviceRequest, _authenticators_pb2.RemoveDeviceResponse]  # type: ignore[assignment]
+    """Removes a device and the authenticator app's secret it was given, as DeleteAuthenticator does. The device signs. A
+    user's last authenticator is not removed this way: the answer is INSUFFICIENT_AUTHENTICATION.
     """
 
 class AuthenticatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -146,6 +174,44 @@ class AuthenticatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
         enrolled and removes the recovery code as well. A repeated call answers AUTHENTICATOR_NOT_FOUND.
         Scope `remove:authenticators`.
+        """
+
+    @_abc_1.abstractmethod
+    def PairDevice(
+        self,
+        request: _authenticators_pb2.PairDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authenticators_pb2.PairDeviceResponse, _abc.Awaitable[_authenticators_pb2.PairDeviceResponse]]:
+        """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
+        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
+        whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
+        PAIRING_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDeviceNonce(
+        self,
+        request: _authenticators_pb2.CreateDeviceNonceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authenticators_pb2.CreateDeviceNonceResponse, _abc.Awaitable[_authenticators_pb2.CreateDeviceNonceResponse]]:
+        """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one."""
+
+    @_abc_1.abstractmethod
+    def UpdateDevice(
+        self,
+        request: _authenticators_pb2.UpdateDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authenticators_pb2.UpdateDeviceResponse, _abc.Awaitable[_authenticators_pb2.UpdateDeviceResponse]]:
+        """Changes where a device is reached by push. The device signs."""
+
+    @_abc_1.abstractmethod
+    def RemoveDevice(
+        self,
+        request: _authenticators_pb2.RemoveDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authenticators_pb2.RemoveDeviceResponse, _abc.Awaitable[_authenticators_pb2.RemoveDeviceResponse]]:
+        """Removes a device and the authenticator app's secret it was given, as DeleteAuthenticator does. The device signs. A
+        user's last authenticator is not removed this way: the answer is INSUFFICIENT_AUTHENTICATION.
         """
 
 def add_AuthenticatorServiceServicer_to_server(servicer: AuthenticatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -333,7 +333,19 @@ Global___AnswerChallengeRequest: _TypeAlias = AnswerChallengeRequest  # noqa: Y0
 
 @_typing.final
 class SignedAnswer(_message.Message):
-    """What a device or security key signed."""
+    """What a device or security key signed.
+
+    A device's payload is a JSON object in UTF-8, at most 4,096 octets; unknown members are refused:
+
+    ```json
+    {"type": "cofactor.answer", "version": 1, "issuer": "https://mfa.example.com/", "challenge": "<challenge_id>",
+     "user": "<user_id>", "device": "<device_id>", "decision": "approve", "number": "493018",
+     "shown_sha256": "<base64url of SHA-256 of PromptForDevice.shown>", "time": 1789000000}
+    ```
+
+    `decision` is `approve` or `deny`; `number` is what the user typed, and empty in a denial and on devices that only
+    approve; `time` is the device's clock in seconds since the Unix epoch, at most five minutes off. A wrong number denies.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -342,7 +354,7 @@ class SignedAnswer(_message.Message):
     payload: _builtins.bytes
     """The octets that were signed."""
     signature: _builtins.bytes
-    """The signature over `payload`."""
+    """The signature over `payload`, in the form that SignedStatement describes."""
     def __init__(
         self,
         *,
@@ -378,3 +390,143 @@ class AnswerChallengeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnswerChallengeResponse: _TypeAlias = AnswerChallengeResponse  # noqa: Y015
+
+@_typing.final
+class WatchDeviceRequest(_message.Message):
+    """Watches for prompts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statement(self) -> _authenticators_pb2.SignedStatement:
+        """Payload: as of UpdateDevice, with the type `cofactor.watch` and no `push`."""
+
+    def __init__(
+        self,
+        *,
+        statement: _authenticators_pb2.SignedStatement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDeviceRequest: _TypeAlias = WatchDeviceRequest  # noqa: Y015
+
+@_typing.final
+class WatchDeviceResponse(_message.Message):
+    """Something that concerns the device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTENING_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def listening(self) -> Global___DeviceListening:
+        """The stream is open, and what waits now follows. Sent first."""
+
+    @_builtins.property
+    def prompt(self) -> Global___PromptForDevice:
+        """A prompt waits."""
+
+    @_builtins.property
+    def withdrawn(self) -> Global___PromptWithdrawn:
+        """A prompt waits no more: it was answered, replaced by another, or its time is over."""
+
+    def __init__(
+        self,
+        *,
+        listening: Global___DeviceListening | None = ...,
+        prompt: Global___PromptForDevice | None = ...,
+        withdrawn: Global___PromptWithdrawn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "listening", b"listening", "prompt", b"prompt", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "listening", b"listening", "prompt", b"prompt", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["listening", "prompt", "withdrawn"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchDeviceResponse: _TypeAlias = WatchDeviceResponse  # noqa: Y015
+
+@_typing.final
+class DeviceListening(_message.Message):
+    """The stream is open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceListening: _TypeAlias = DeviceListening  # noqa: Y015
+
+@_typing.final
+class PromptForDevice(_message.Message):
+    """A prompt waits for the device's answer, by AnswerChallenge with `challenge_id` and `signed`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_ID_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
+    NUMBER_WANTED_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    challenge_id: _builtins.str
+    """Names the challenge."""
+    shown: _builtins.bytes
+    """What the device shows its user before the user decides: a JSON object, members of which may be absent. `account` and
+    `application` are names, `address` the network address the login comes from, `time` RFC 3339 in UTC. The answer holds
+    the hash of exactly these octets.
+    """
+    number_wanted: _builtins.bool
+    """Whether the user types the number the login page shows. False for devices that only approve."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the challenge expires."""
+
+    def __init__(
+        self,
+        *,
+        challenge_id: _builtins.str = ...,
+        shown: _builtins.bytes = ...,
+        number_wanted: _builtins.bool = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "expire_time", b"expire_time", "number_wanted", b"number_wanted", "shown", b"shown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptForDevice: _TypeAlias = PromptForDevice  # noqa: Y015
+
+@_typing.final
+class PromptWithdrawn(_message.Message):
+    """A prompt waits no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_ID_FIELD_NUMBER: _builtins.int
+    challenge_id: _builtins.str
+    """Names the challenge."""
+    def __init__(
+        self,
+        *,
+        challenge_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptWithdrawn: _TypeAlias = PromptWithdrawn  # noqa: Y015

@@ -54,6 +54,11 @@ class ChallengeServiceStub(object):
                 request_serializer=cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeRequest.SerializeToString,
                 response_deserializer=cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeResponse.FromString,
                 _registered_method=True)
+        self.WatchDevice = channel.unary_stream(
+                '/cofactor.v1.ChallengeService/WatchDevice',
+                request_serializer=cofactor_dot_v1_dot_challenges__pb2.WatchDeviceRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_challenges__pb2.WatchDeviceResponse.FromString,
+                _registered_method=True)
 
 
 class ChallengeServiceServicer(object):
@@ -89,6 +94,16 @@ class ChallengeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchDevice(self, request, context):
+        """Tells a device of the prompts that wait for its answer: those that wait now, then each as it is asked for, and when
+        one waits no more. Needs no push service and no credentials but the device's signature over a nonce of
+        AuthenticatorService.CreateDeviceNonce. Ends with DEVICE_INVALID when the device is removed. At most 5 streams per
+        device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChallengeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -106,6 +121,11 @@ def add_ChallengeServiceServicer_to_server(servicer, server):
                     servicer.AnswerChallenge,
                     request_deserializer=cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeRequest.FromString,
                     response_serializer=cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeResponse.SerializeToString,
+            ),
+            'WatchDevice': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDevice,
+                    request_deserializer=cofactor_dot_v1_dot_challenges__pb2.WatchDeviceRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_challenges__pb2.WatchDeviceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -194,6 +214,33 @@ class ChallengeService(object):
             '/cofactor.v1.ChallengeService/AnswerChallenge',
             cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeRequest.SerializeToString,
             cofactor_dot_v1_dot_challenges__pb2.AnswerChallengeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cofactor.v1.ChallengeService/WatchDevice',
+            cofactor_dot_v1_dot_challenges__pb2.WatchDeviceRequest.SerializeToString,
+            cofactor_dot_v1_dot_challenges__pb2.WatchDeviceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,12 @@ class ChallengeServiceStub:
     """Answers a challenge without redeeming it: with a code by the holder of the mfa_token, or signed by the device.
     A final challenge stays as it is.
     """
+    WatchDevice: _grpc.UnaryStreamMultiCallable[_challenges_pb2.WatchDeviceRequest, _challenges_pb2.WatchDeviceResponse]
+    """Tells a device of the prompts that wait for its answer: those that wait now, then each as it is asked for, and when
+    one waits no more. Needs no push service and no credentials but the device's signature over a nonce of
+    AuthenticatorService.CreateDeviceNonce. Ends with DEVICE_INVALID when the device is removed. At most 5 streams per
+    device.
+    """
 
 @_typing.type_check_only
 class ChallengeServiceAsyncStub(ChallengeServiceStub):
@@ -74,6 +80,12 @@ class ChallengeServiceAsyncStub(ChallengeServiceStub):
     AnswerChallenge: _aio.UnaryUnaryMultiCallable[_challenges_pb2.AnswerChallengeRequest, _challenges_pb2.AnswerChallengeResponse]  # type: ignore[assignment]
     """Answers a challenge without redeeming it: with a code by the holder of the mfa_token, or signed by the device.
     A final challenge stays as it is.
+    """
+    WatchDevice: _aio.UnaryStreamMultiCallable[_challenges_pb2.WatchDeviceRequest, _challenges_pb2.WatchDeviceResponse]  # type: ignore[assignment]
+    """Tells a device of the prompts that wait for its answer: those that wait now, then each as it is asked for, and when
+    one waits no more. Needs no push service and no credentials but the device's signature over a nonce of
+    AuthenticatorService.CreateDeviceNonce. Ends with DEVICE_INVALID when the device is removed. At most 5 streams per
+    device.
     """
 
 class ChallengeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +125,18 @@ class ChallengeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_challenges_pb2.AnswerChallengeResponse, _abc.Awaitable[_challenges_pb2.AnswerChallengeResponse]]:
         """Answers a challenge without redeeming it: with a code by the holder of the mfa_token, or signed by the device.
         A final challenge stays as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchDevice(
+        self,
+        request: _challenges_pb2.WatchDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_challenges_pb2.WatchDeviceResponse], _abc.AsyncIterator[_challenges_pb2.WatchDeviceResponse]]:
+        """Tells a device of the prompts that wait for its answer: those that wait now, then each as it is asked for, and when
+        one waits no more. Needs no push service and no credentials but the device's signature over a nonce of
+        AuthenticatorService.CreateDeviceNonce. Ends with DEVICE_INVALID when the device is removed. At most 5 streams per
+        device.
         """
 
 def add_ChallengeServiceServicer_to_server(servicer: ChallengeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -128,6 +128,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DESTINATION_REFUSED: _ErrorReason.ValueType  # 76
     """The number, address or device is one that messages do not reach. Asking again does not help."""
+    ERROR_REASON_PAIRING_NOT_FOUND: _ErrorReason.ValueType  # 77
+    """No enrollment waits for this pairing secret: it is unknown, was used, or its time is over."""
+    ERROR_REASON_DEVICE_INVALID: _ErrorReason.ValueType  # 78
+    """The device is unknown or was removed, or what it presents is not signed by it, or its nonce is used or over; which of
+    these is not told.
+    """
     ERROR_REASON_REFRESH_TOKEN_INVALID: _ErrorReason.ValueType  # 80
     """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
     ERROR_REASON_REFRESH_TOKEN_ORPHANED: _ErrorReason.ValueType  # 81
@@ -262,6 +268,12 @@ withdrawn: ask again after `RetryInfo`, or use another authenticator.
 """
 ERROR_REASON_DESTINATION_REFUSED: ErrorReason.ValueType  # 76
 """The number, address or device is one that messages do not reach. Asking again does not help."""
+ERROR_REASON_PAIRING_NOT_FOUND: ErrorReason.ValueType  # 77
+"""No enrollment waits for this pairing secret: it is unknown, was used, or its time is over."""
+ERROR_REASON_DEVICE_INVALID: ErrorReason.ValueType  # 78
+"""The device is unknown or was removed, or what it presents is not signed by it, or its nonce is used or over; which of
+these is not told.
+"""
 ERROR_REASON_REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 80
 """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
 ERROR_REASON_REFRESH_TOKEN_ORPHANED: ErrorReason.ValueType  # 81
