@@ -232,6 +232,12 @@ class TooManyAuthenticators(CofactorError):
     reason = "TOO_MANY_AUTHENTICATORS"
 
 
+class AuthenticatorRegistered(CofactorError):
+    """The security key, passkey or device is registered already, for this user or another."""
+
+    reason = "AUTHENTICATOR_REGISTERED"
+
+
 class InvalidOtp(CofactorError):
     """The one-time password is wrong or used; `hint` may be `check_clock`."""
 
@@ -248,6 +254,12 @@ class InvalidRecoveryCode(CofactorError):
     """The recovery code is wrong."""
 
     reason = "INVALID_RECOVERY_CODE"
+
+
+class InvalidPublicKeyCredential(CofactorError):
+    """What the browser returned proves nothing; `hint` may be `check_origin` or `user_verification_required`."""
+
+    reason = "INVALID_PUBLIC_KEY_CREDENTIAL"
 
 
 class RecoveryCodeAbsent(CofactorError):
@@ -477,6 +489,9 @@ TABLE: Mapping[str, Row] = {
     "TOO_MANY_AUTHENTICATORS": Row(
         "FAILED_PRECONDITION", 400, "invalid_request", "No more authenticators of this kind can be added."
     ),
+    "AUTHENTICATOR_REGISTERED": Row(
+        "ALREADY_EXISTS", 409, "invalid_request", "This security key, passkey or device is registered already."
+    ),
     "PHONE_NUMBER_INVALID": Row("INVALID_ARGUMENT", 400, "invalid_request", "The phone number is invalid."),
     # Devices
     "PAIRING_NOT_FOUND": Row("NOT_FOUND", 404, "pairing_not_found", "No enrollment waits for this device."),
@@ -485,6 +500,7 @@ TABLE: Mapping[str, Row] = {
     "INVALID_OTP": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid otp_code."),
     "INVALID_BINDING_CODE": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid binding_code."),
     "INVALID_RECOVERY_CODE": Row("UNAUTHENTICATED", 403, "invalid_grant", "MFA Authorization rejected."),
+    "INVALID_PUBLIC_KEY_CREDENTIAL": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid credential."),
     "RECOVERY_CODE_ABSENT": Row(
         "FAILED_PRECONDITION", 403, "unsupported_challenge_type", "User does not have a recovery-code."
     ),

@@ -187,6 +187,46 @@ async def test_removed_authenticators_are_not_read(database_url: str) -> None:
         assert await decide(database, [EVERYTHING], lambda work: work.authenticators("u0")) == []
 
 
+@pytest.mark.requirement("S165")
+async def test_what_another_authenticator_is_known_by_is_found_over_all_users(database_url: str) -> None:
+    held = replace(AUTHENTICATOR, unique_ref="abc")
+    others = replace(AUTHENTICATOR, user_id="u1", unique_ref=None)
+    async with opened(database_url, users=2) as database:
+        await decide(database, [Needs("u0")], lambda work: work.save_authenticator(held))
+
+        def ask(work: Work) -> list[bool]:
+            return [
+                work.is_held_by_another(held, "abc"),
+                work.is_held_by_another(replace(held, id="totp|dev_2", unique_ref=None), "abc"),
+                work.is_held_by_another(others, "abc"),
+                work.is_held_by_another(others, "abd"),
+                work.is_held_by_another(replace(others, kind="other"), "abc"),
+            ]
+
+        found = await decide(database, [Needs("u1")], ask)
+    assert found == [False, True, True, False, False]
+
+
+async def test_what_was_decided_before_in_a_batch_holds_and_what_was_removed_does_not(database_url: str) -> None:
+    held = replace(AUTHENTICATOR, unique_ref="abc")
+    others = replace(AUTHENTICATOR, user_id="u1", unique_ref=None)
+    async with opened(database_url, users=2) as database:
+
+        def batch(work: Work) -> list[bool]:
+            answers = [work.is_held_by_another(others, "abc")]
+            work.save_authenticator(held)
+            answers.append(work.is_held_by_another(others, "abc"))
+            return answers
+
+        def remove(work: Work) -> bool:
+            work.save_authenticator(held.removed(NOW))
+            return work.is_held_by_another(others, "abc")
+
+        both = [Needs("u0"), Needs("u1")]
+        assert await decide(database, both, batch) == [False, True]
+        assert await decide(database, both, remove) is False
+
+
 async def test_a_client_is_read_as_it_is_now(database_url: str) -> None:
     async with opened(database_url, users=1) as database:
         row = rows.of_client(CLIENT)

@@ -20,6 +20,7 @@ class EventName(StrEnum):
     AUTHENTICATOR_RENAMED = "authenticator.renamed"
     AUTHENTICATOR_REMOVED = "authenticator.removed"
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
+    AUTHENTICATOR_CLONED = "authenticator.cloned"
     RECOVERY_CODE_USED = "recovery_code.used"
     REFRESH_REUSED = "refresh.reused"
     TOKEN_REVOKED = "token.revoked"

@@ -69,7 +69,10 @@ class Context:
     source: str = ""
     transaction: Mapping[str, str] = field(default_factory=dict)
     siblings: tuple[Any, ...] = field(default=(), repr=False)
-    """Decoded credentials of the user's other authenticators of the same kind."""
+    """Decoded credentials of the user's other active authenticators of the same kind.
+
+    Empty for a challenge that names its authenticator: nothing else may answer it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,17 @@ class Signed:
     signature: bytes = field(repr=False)
 
 
-Proof: TypeAlias = Code | Signed
+@dataclass(frozen=True, slots=True)
+class PublicKeyCredential:
+    """What a browser's WebAuthn call returned (WebAuthn Level 3 section 5.1)."""
+
+    id: str = field(repr=False)
+    """The credential id it states, base64url: enough to choose among authenticators, and proof of nothing."""
+    document: str = field(repr=False)
+    """All of it, as JSON."""
+
+
+Proof: TypeAlias = Code | Signed | PublicKeyCredential
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +161,11 @@ class Mismatch:
     """The proof is not good."""
 
     hint: str = ""
-    """`check_clock` where a nearby step would have matched (S75); empty otherwise."""
+    """What may help whoever asks, such as `check_clock` where a nearby step would have matched (S75)."""
     replay: bool = False
     """True where the proof was good but is used up (S20)."""
+    cloned: bool = False
+    """True where the proof was good but its counter went back: two devices hold one key (S164)."""
 
 
 Verdict: TypeAlias = Approved[C] | Denied | Mismatch

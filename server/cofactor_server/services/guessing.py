@@ -10,7 +10,7 @@ from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
-from cofactor_server.errors import CofactorError, TooManyFailedCodes
+from cofactor_server.errors import AuthenticatorRegistered, CofactorError, TooManyFailedCodes
 from cofactor_server.seams import SECOND
 from cofactor_server.services.credentials import Credentials, disabled, linked
 from cofactor_server.store.work import Work
@@ -85,7 +85,8 @@ class Guessing:
         source_wait = work.source_wait(attempt.source, now)
         if source_wait or not tried:
             return TooManyFailedCodes(retry_after=max(source_wait, min(waits) if not tried else 0) / SECOND)
-        hint, replayed, denied = "", False, False
+        hint, denied = "", False
+        name = EventName.PROOF_REFUSED
         everything = work.authenticators(attempt.user_id)
         for candidate in tried:
             verdict = self._verify(attempt, candidate, everything)
@@ -94,10 +95,12 @@ class Guessing:
                     return self._approved(work, attempt, candidate.authenticator, credential, facts, unique, show)
                 case Denied():
                     denied = True
-                case Mismatch(hint=h, replay=r):
-                    hint, replayed = hint or h, replayed or r
+                case Mismatch(hint=h, replay=replay, cloned=cloned):
+                    hint = hint or h
+                    if replay or cloned:
+                        name = EventName.AUTHENTICATOR_CLONED if cloned else EventName.PROOF_REPLAYED
         for candidate in tried:
-            self._failed(work, attempt, candidate.authenticator, known=known, replayed=replayed)
+            self._failed(work, attempt, candidate.authenticator, known=known, name=name)
         if attempt.source:
             work.charge_source(attempt.source, now)
         return NotProven(hint, denied)
@@ -127,7 +130,9 @@ class Guessing:
         facts: Facts,
         unique: str | None,
         show: str,
-    ) -> Proven:
+    ) -> Proven | AuthenticatorRegistered:
+        if unique is not None and work.is_held_by_another(authenticator, unique):
+            return AuthenticatorRegistered()
         proven = replace(
             authenticator,
             credential=self._credentials.seal(authenticator.user_id, authenticator.id, credential),
@@ -143,19 +148,18 @@ class Guessing:
         return Proven(proven, facts, show)
 
     def _failed(
-        self, work: Work, attempt: Attempt, authenticator: Authenticator, *, known: bool, replayed: bool
+        self, work: Work, attempt: Attempt, authenticator: Authenticator, *, known: bool, name: EventName
     ) -> None:
         guard = authenticator.guard.failed(known=known, now=attempt.now)
         spent = guard.failures >= self._disable_after and authenticator.kind != RECOVERY_CODE
         for twin in linked(work, authenticator):
             failed = replace(twin, guard=guard)
             work.save_authenticator(disabled(failed) if spent and twin.usable() else failed)
-        name = EventName.PROOF_REPLAYED if replayed else EventName.PROOF_REFUSED
         work.record(_event(attempt, name, authenticator))
         if spent and authenticator.usable():
             work.record(_event(attempt, EventName.AUTHENTICATOR_DISABLED, authenticator))
             work.notify(_notice(attempt, NoticeName.AUTHENTICATOR_DISABLED, authenticator))
-        elif guard.failures == WARN_AFTER:
+        elif guard.failures == WARN_AFTER or name is EventName.AUTHENTICATOR_CLONED:
             work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, authenticator))
 
 

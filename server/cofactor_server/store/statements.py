@@ -58,6 +58,10 @@ class Statements:
         self.lock_free_users = prepared(users.with_for_update(key_share=True, skip_locked=True))
         self.clients = prepared(select(t.clients).where(among(t.clients.c.id, "clients")))
         self.authenticators = prepared(select(t.authenticators).where(mine, t.authenticators.c.state != "removed"))
+        held = t.authenticators.c
+        self.unique_holder = prepared(
+            select(held.user_id, held.id).where(held.kind == bindparam("kind"), held.unique_ref == bindparam("unique"))
+        )
         self.challenges = prepared(owned(t.challenges, t.challenges.c.id))
         self.pending_challenges = prepared(select(t.challenges).where(unanswered, t.challenges.c.state == "pending"))
         self.spent = prepared(owned(t.spent, t.spent.c.token_id))

@@ -102,6 +102,23 @@ class Work:
         mine = self._authenticators.get(user_id, {}).values()
         return [authenticator for authenticator in mine if authenticator.state is not State.REMOVED]
 
+    def is_held_by_another(self, authenticator: Authenticator, unique: str) -> bool:
+        """Whether another authenticator of the same kind, of any user, is known by `unique`.
+
+        This one is read when it is asked for, which is when something is enrolled. Of two transactions that decide at
+        once the constraint lets one through, and the other decides afresh.
+        """
+        if authenticator.unique_ref == unique:
+            return False
+        mine, statement = (authenticator.user_id, authenticator.id), self._statements.unique_holder
+        values = statement.arguments({"kind": authenticator.kind, "unique": unique})
+        stored = {(row.user_id, row.id) for row in self._connection.exec_driver_sql(statement.sql, values)}
+        for user_id, theirs in self._authenticators.items():
+            for id_, other in theirs.items():  # with the writes of decisions before in this batch
+                holds = (other.kind, other.unique_ref) == (authenticator.kind, unique)
+                (stored.add if holds else stored.discard)((user_id, id_))
+        return bool(stored - {mine})
+
     def challenge(self, user_id: str, challenge_id: str) -> Challenge | None:
         """Return the challenge of this user; None if there is none."""
         return self._challenges.get((user_id, challenge_id))

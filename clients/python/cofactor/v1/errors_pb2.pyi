@@ -88,6 +88,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """This client or user enrolls by ticket or by a vouched login only."""
     ERROR_REASON_TOO_MANY_AUTHENTICATORS: _ErrorReason.ValueType  # 49
     """As many authenticators that answer with a code as one user may hold are active."""
+    ERROR_REASON_AUTHENTICATOR_REGISTERED: _ErrorReason.ValueType  # 50
+    """This security key, passkey or device is registered already, for this user or another."""
     ERROR_REASON_INVALID_OTP: _ErrorReason.ValueType  # 60
     """The one-time password is wrong, or was used before. `metadata.hint` is `check_clock` where a nearby time
     step would have matched.
@@ -96,6 +98,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The binding code is wrong."""
     ERROR_REASON_INVALID_RECOVERY_CODE: _ErrorReason.ValueType  # 62
     """The recovery code is wrong."""
+    ERROR_REASON_INVALID_PUBLIC_KEY_CREDENTIAL: _ErrorReason.ValueType  # 79
+    """What the browser returned proves nothing: another challenge, origin, relying party or credential, a wrong
+    signature, or a sign count that went back. `metadata.hint` is `check_origin` where the page's origin is not one that
+    this deployment lists, and `user_verification_required` where all else was right and the user was not verified.
+    """
     ERROR_REASON_RECOVERY_CODE_ABSENT: _ErrorReason.ValueType  # 63
     """The user has no recovery code."""
     ERROR_REASON_TOO_MANY_FAILED_CODES: _ErrorReason.ValueType  # 64
@@ -228,6 +235,8 @@ ERROR_REASON_ENROLLMENT_NOT_ALLOWED: ErrorReason.ValueType  # 48
 """This client or user enrolls by ticket or by a vouched login only."""
 ERROR_REASON_TOO_MANY_AUTHENTICATORS: ErrorReason.ValueType  # 49
 """As many authenticators that answer with a code as one user may hold are active."""
+ERROR_REASON_AUTHENTICATOR_REGISTERED: ErrorReason.ValueType  # 50
+"""This security key, passkey or device is registered already, for this user or another."""
 ERROR_REASON_INVALID_OTP: ErrorReason.ValueType  # 60
 """The one-time password is wrong, or was used before. `metadata.hint` is `check_clock` where a nearby time
 step would have matched.
@@ -236,6 +245,11 @@ ERROR_REASON_INVALID_BINDING_CODE: ErrorReason.ValueType  # 61
 """The binding code is wrong."""
 ERROR_REASON_INVALID_RECOVERY_CODE: ErrorReason.ValueType  # 62
 """The recovery code is wrong."""
+ERROR_REASON_INVALID_PUBLIC_KEY_CREDENTIAL: ErrorReason.ValueType  # 79
+"""What the browser returned proves nothing: another challenge, origin, relying party or credential, a wrong
+signature, or a sign count that went back. `metadata.hint` is `check_origin` where the page's origin is not one that
+this deployment lists, and `user_verification_required` where all else was right and the user was not verified.
+"""
 ERROR_REASON_RECOVERY_CODE_ABSENT: ErrorReason.ValueType  # 63
 """The user has no recovery code."""
 ERROR_REASON_TOO_MANY_FAILED_CODES: ErrorReason.ValueType  # 64
