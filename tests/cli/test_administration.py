@@ -150,3 +150,14 @@ def test_an_unknown_factor_is_named(deployed: Invoke, environment: dict[str, str
 @pytest.mark.parametrize("arguments", [("users",), ("clients", "create"), ("serve", "--only", "smtp"), ("fly",)])
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], invoke: Invoke) -> None:
     assert invoke(*arguments).exit_code == 2
+
+
+def test_a_client_that_is_known_by_its_certificate_has_no_secret(deployed: Invoke) -> None:
+    created = parsed(deployed("clients", "create", "Payments", "--tls-san", "dns:payments.example.com", "--json"))
+    assert "client_secret" not in created
+    assert (created["authentication"], created["tls_san"]) == ("tls_client_auth", "dns:payments.example.com")
+    assert "dns:payments.example.com" in deployed("clients", "list").stdout
+
+
+def test_a_name_with_a_wildcard_is_refused(deployed: Invoke) -> None:
+    assert "tls_san" in line_of(deployed("clients", "create", "Payments", "--tls-san", "dns:*.example.com"))

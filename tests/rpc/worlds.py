@@ -1,6 +1,6 @@
 """Services with memory, behind real servicers, on a socket or in this process."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,7 @@ class World:
             raise self.failure
 
     # services.callers
-    async def client(self, client_id: str, secret: str | None) -> Client:
+    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
         client = {c.id: c for c in (PUBLIC, SERVER, EDGE)}.get(client_id)
         if client is None or secret != (SECRET if client.confidential else None):
             raise InvalidClient

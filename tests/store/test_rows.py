@@ -48,6 +48,7 @@ CLIENT = Client(
     enrollment=Enrollment.VOUCHED,
     access_token_seconds=1,
     refresh_token_seconds=2,
+    tls_san="dns:shop.example",
 )
 AUTHENTICATOR = Authenticator(
     user_id="u0",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cofactor_server.cli.output import Json, Problem, agreed, dump, instant, say, table
-from cofactor_server.domain.clients import MFA_GRANTS, Capability, GrantType
+from cofactor_server.domain.clients import MFA_GRANTS, Capability, GrantType, Method
 from cofactor_server.domain.users import Enrollment, MfaPolicy
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def _view(client: "Client") -> dict[str, Any]:
         "client_id": client.id,
         "name": client.name,
         "public": not client.confidential,
+        "authentication": client.method,
+        "tls_san": client.tls_san or None,
         "grants": _short(client),
         "capabilities": sorted(client.capabilities),
         "audiences": list(client.audiences),
@@ -85,6 +87,13 @@ def create(
         Algorithm, typer.Option(help="Signs access tokens: RS256 for REST clients, ES256 for gRPC.")
     ] = Algorithm.RS256,
     public: Annotated[bool, typer.Option("--public", help="It can't keep a secret: an app or a browser.")] = False,
+    tls_san: Annotated[
+        str,
+        typer.Option(
+            help="Known by its certificate over gRPC, and has no secret: dns:payments.example.com or "
+            "uri:spiffe://example.com/payments, the name to the letter. Takes COFACTOR_TLS_CLIENT_CA_FILE."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Create a client. Its secret is drawn, printed here, and never shown again."""
@@ -102,6 +111,7 @@ def create(
         vouch_methods=tuple(vouch_methods or ("pwd",)),
         mfa_policy=mfa_policy,
         enrollment=enrollment,
+        tls_san=tls_san,
     )
     client, secret = operate(lambda operators, _: operators.create_client(new))
     if as_json:
@@ -125,7 +135,7 @@ def list_clients(as_json: Json = False) -> None:
     rows = [
         (
             client.name,
-            "" if client.confidential else "public",
+            {Method.NONE: "public", Method.SECRET: "", Method.TLS: client.tls_san}[client.method],
             ", ".join(_short(client)),
             ", ".join(sorted(client.capabilities)),
             ", ".join(client.audiences),
@@ -134,7 +144,7 @@ def list_clients(as_json: Json = False) -> None:
         )
         for client in found
     ]
-    table(("name", "public", "grants", "capabilities", "audiences", "realms", "client_id"), rows)
+    table(("name", "known by", "grants", "capabilities", "audiences", "realms", "client_id"), rows)
 
 
 @app.command()

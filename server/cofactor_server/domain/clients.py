@@ -31,11 +31,20 @@ class Capability(StrEnum):
     FORWARD_SOURCE = "forward-source"
 
 
+class Method(StrEnum):
+    """How a client authenticates itself: in one way, whatever else it could show (RFC 7591 section 2)."""
+
+    NONE = "none"
+    SECRET = "client_secret"
+    TLS = "tls_client_auth"
+    """RFC 8705 section 2.1: by a certificate that an authority of the deployment signed, over gRPC."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """An application.
 
-    A client without `secret_sha256` is public: it names itself and proves nothing.
+    A client with neither `secret_sha256` nor `tls_san` is public: it names itself and proves nothing.
     """
 
     id: str
@@ -56,8 +65,17 @@ class Client:
     enrollment: Enrollment = Enrollment.AT_LOGIN
     access_token_seconds: int = 86_400
     refresh_token_seconds: int = 30 * 86_400
+    tls_san: str = ""
+    """`dns:` or `uri:` and the subject alternative name that its certificates have, to the letter."""
+
+    @property
+    def method(self) -> Method:
+        """How the client authenticates itself."""
+        if self.tls_san:
+            return Method.TLS
+        return Method.SECRET if self.secret_sha256 else Method.NONE
 
     @property
     def confidential(self) -> bool:
         """Whether the client authenticates itself."""
-        return bool(self.secret_sha256)
+        return self.method is not Method.NONE

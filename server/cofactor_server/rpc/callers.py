@@ -4,7 +4,7 @@ A user named in a request does not exist in v1: whose authenticators a call conc
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -25,7 +25,7 @@ from cofactor_server.errors import (
     MfaTokenMalformed,
     MissingParameter,
 )
-from cofactor_server.rpc import credentials
+from cofactor_server.rpc import certificates, credentials
 from cofactor_server.rpc.credentials import Credentials
 from cofactor_server.rpc.source import Sources
 
@@ -33,8 +33,11 @@ from cofactor_server.rpc.source import Sources
 class Callers(Protocol):
     """Verifies what callers present; `services.callers` does it."""
 
-    async def client(self, client_id: str, secret: str | None) -> Client:
-        """Return the client; without a secret a public one that names itself. Raises InvalidClient."""
+    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
+        """Return the client: by its secret, by its certificate's `sans`, or because it is public.
+
+        Raises InvalidClient.
+        """
         ...
 
     def login(self, mfa_token: str) -> Login:
@@ -162,25 +165,25 @@ class Admission:
             caller = Caller(deadline=deadline)
         else:
             presented = credentials.read(context.invocation_metadata())
-            client, login, access = await self._verified(rule, presented)
+            client, login, access = await self._verified(rule, presented, context)
             source = self._sources.of(context, client, presented)
             caller = Caller(client, login, access, source, deadline)
         _CALLER.set(caller)
         return caller
 
     async def _verified(
-        self, rule: Rule | None, presented: Credentials
+        self, rule: Rule | None, presented: Credentials, context: Any
     ) -> tuple[Client | None, Login | None, Access | None]:
         match rule:
             case ByClient(confidential):
-                client = await self._client(presented)
+                client = await self._client(presented, context)
                 if confidential and not client.confidential:
                     raise CallerNotAllowed
                 return client, None, None
             case ByLogin(or_device=True) if presented.client_id is None and presented.bearer is None:
                 return None, None, None
             case ByLogin():
-                client = await self._client(presented)
+                client = await self._client(presented, context)
                 own = self._login(presented.bearer)
                 if own.client_id != client.id:
                     raise MfaTokenForeign
@@ -189,7 +192,7 @@ class Admission:
                 login, access = self._bearer(rule, presented.bearer)
                 if presented.client_id is None:
                     return None, login, access
-                beside = await self._client(presented)
+                beside = await self._client(presented, context)
                 if login is not None and beside.id != login.client_id:
                     raise MfaTokenForeign
                 if access is not None and beside.id != access.client_id:
@@ -197,12 +200,13 @@ class Admission:
                 return beside, login, access
         raise CallerNotAllowed
 
-    async def _client(self, presented: Credentials) -> Client:
+    async def _client(self, presented: Credentials, context: Any) -> Client:
         if presented.client_id is None:
             raise InvalidClient
-        client = await self._callers.client(presented.client_id, presented.secret)
-        if client.confidential and presented.secret is None:  # whatever the service thinks of it
-            raise InvalidClient
+        sans = certificates.sans(context) if presented.secret is None else frozenset()
+        client = await self._callers.client(presented.client_id, presented.secret, sans)
+        if client.confidential and presented.secret is None and client.tls_san not in sans:
+            raise InvalidClient  # whatever the service thinks of it
         return client
 
     def _login(self, token: str | None) -> Login:

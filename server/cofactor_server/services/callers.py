@@ -1,7 +1,9 @@
 """Turns credentials into a caller's authority."""
 
+from collections.abc import Set
+
 from cofactor_server.domain.callers import Access
-from cofactor_server.domain.clients import Client
+from cofactor_server.domain.clients import Client, Method
 from cofactor_server.domain.logins import Login
 from cofactor_server.errors import InvalidClient
 from cofactor_server.seams import SECOND, Clock
@@ -28,23 +30,33 @@ class Callers:
         self._clock = clock
         self._clients: dict[str, tuple[Client, int]] = {}
 
-    async def client(self, client_id: str, secret: str | None) -> Client:
-        """Return the client with this id, if it authenticates itself.
+    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
+        """Return the client with this id, if it authenticates itself by its own method and shows no second one.
+
+        A client that is known by its certificate has no secret, so one that sends a secret too is refused
+        (RFC 6749 section 2.3); the certificate of one that is known by its secret proves nothing about it.
 
         Args:
             client_id: As the caller gave it.
-            secret: As the caller gave it; None where a public client only names itself.
+            secret: As the caller gave it; None without.
+            sans: Subject alternative names, as `Client.tls_san` has them, of the certificate that TLS verified.
 
         Raises:
-            InvalidClient: Unknown, a wrong secret, none where one is needed, or one where the client has none.
+            InvalidClient: Unknown, a wrong secret, none where one is needed, one where the client has none, or not
+                its certificate.
             Unavailable: The database is away.
         """
         client = await self._client(client_id)
-        expected = client.secret_sha256 if client is not None and client.confidential else _NO_SECRET
+        expected = client.secret_sha256 if client is not None and client.secret_sha256 else _NO_SECRET
         right = same(sha256(secret or ""), expected)
-        if client is None or client.confidential == (secret is None) or not right:
-            raise InvalidClient
-        return client
+        match client:
+            case Client(method=Method.SECRET) if secret is not None and right:
+                return client
+            case Client(method=Method.TLS, tls_san=san) if secret is None and san in sans:
+                return client
+            case Client(method=Method.NONE) if secret is None:
+                return client
+        raise InvalidClient
 
     def login(self, mfa_token: str) -> Login:
         """Return the login an mfa_token stands for; see `Logins.open`."""

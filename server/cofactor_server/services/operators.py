@@ -1,5 +1,6 @@
 """What an operator does to users and clients; the authority is read access to the keyring (security.md 5)."""
 
+import re
 from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
@@ -15,6 +16,9 @@ from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.passwords import Passwords
 
 SECRET_OCTETS = 32
+
+_san = re.compile(r"dns:(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2048}").fullmatch
+"""Names that a certificate can have as they stand: nothing is decoded or folded when they are compared."""
 
 
 class Conflict(Exception):
@@ -52,6 +56,8 @@ class NewClient:
     vouch_methods: tuple[str, ...] = ("pwd",)
     mfa_policy: MfaPolicy | None = None
     enrollment: Enrollment = Enrollment.AT_LOGIN
+    tls_san: str = ""
+    """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
 
 
 class Operators:
@@ -165,13 +171,13 @@ class Operators:
         """Create a client.
 
         Returns:
-            The client and its secret, which is shown here and never again; empty for a public client.
+            The client and its secret, which is shown here and never again; empty for a client that has none.
 
         Raises:
             InvalidRequest: What it is given contradicts itself.
         """
         _check(new)
-        secret = "" if new.public else base64url(self._entropy.octets(SECRET_OCTETS))
+        secret = "" if new.public or new.tls_san else base64url(self._entropy.octets(SECRET_OCTETS))
         grant_types = new.grant_types | (MFA_GRANTS if new.grant_types & MFA_GRANTS else frozenset())
         client = Client(
             id=new_id(self._entropy, "cli_"),
@@ -186,6 +192,7 @@ class Operators:
             vouch_methods=new.vouch_methods,
             mfa_policy=new.mfa_policy,
             enrollment=new.enrollment,
+            tls_san=new.tls_san,
         )
         await self._records.change(accounts.add_client, client)
         return client, secret
@@ -212,6 +219,10 @@ def _check(new: NewClient) -> None:
         violations.append(("algorithm", "is RS256 or ES256"))
     if new.public and new.capabilities:
         violations.append(("capabilities", "are for confidential clients"))
+    if new.public and new.tls_san:
+        violations.append(("tls_san", "is for confidential clients"))
+    if new.tls_san and not _san(new.tls_san):
+        violations.append(("tls_san", "is dns: and a name in lower case without wildcard, or uri: and a URI"))
     vouches = Capability.VOUCH in new.capabilities
     if vouches != (GrantType.VOUCHED in new.grant_types):
         violations.append(("grant_types", "vouching takes the grant and the capability"))

@@ -89,6 +89,7 @@ def client(row: Row[Any]) -> Client:
         enrollment=Enrollment(attributes["enrollment"]),
         access_token_seconds=attributes["access_token_seconds"],
         refresh_token_seconds=attributes["refresh_token_seconds"],
+        tls_san=attributes.get("tls_san", ""),  # clients of before have none
     )
 
 
@@ -105,6 +106,7 @@ def of_client(value: Client) -> dict[str, Any]:
         "enrollment": value.enrollment,
         "access_token_seconds": value.access_token_seconds,
         "refresh_token_seconds": value.refresh_token_seconds,
+        "tls_san": value.tls_san,
     }
     return {
         "id": value.id,
