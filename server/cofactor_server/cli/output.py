@@ -37,7 +37,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))  # as text: what is stored has no markup in it
     console = Console(highlight=False)
-    console.print(shown, width=None if console.is_terminal else 10_000, crop=False)
+    if not console.is_terminal:
+        console.width = 10_000  # told to `print`, it would be taken for the most, and not for the least
+    console.print(shown, crop=False)
 
 
 @contextmanager
