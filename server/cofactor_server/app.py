@@ -49,6 +49,7 @@ from cofactor_server.store.group_commit import GroupCommit, Limits
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.passwords import PasswordCost, Passwords
+from cofactor_server.vault.short_codes import ShortCodes
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm, generate_signing_key
 from cofactor_server.vault.tokens import TokenSealer
@@ -103,7 +104,7 @@ class Application:
         access_tokens = AccessTokens(deployment, signer, clock)
         logins = Logins(sealer, access_tokens, clock)
         oob_codes = OobCodes(sealer)
-        credentials = Credentials(deployment, factors, columns)
+        credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy)
         redeemer = Redeemer(Guessing(credentials), refresh_tokens, Repeats(columns), clock)
 

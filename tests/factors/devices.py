@@ -85,8 +85,26 @@ class Paper:
         self.written = show
 
 
+class Letterbox:
+    """Where codes arrive: a telephone that is read or listened to, a mailbox."""
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        assert prompt.send is not None
+        return Code(prompt.send.code)
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        assert prompt.send is not None
+        return Code(f"{(int(prompt.send.code) + 1) % 10**6:06d}")
+
+    def learn(self, show: str) -> None:
+        assert not show
+
+
 DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
     "totp": lambda enrollment: AuthenticatorApp(enrollment.show["barcode_uri"]),
+    "sms": lambda _: Letterbox(),
+    "voice": lambda _: Letterbox(),
+    "email": lambda _: Letterbox(),
     "recovery-code": lambda enrollment: Paper(enrollment.show["recovery_code"]),
 }
 """One row per kind; a plugin's kind needs one too before it is installed beside these tests."""

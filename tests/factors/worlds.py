@@ -1,5 +1,7 @@
 """Accounts, moments and chance for the tests of factors."""
 
+import hashlib
+import hmac
 import random
 from collections.abc import Sequence
 
@@ -33,4 +35,10 @@ class SeededEntropy:
 
 def at(now: int, purpose: Purpose = Purpose.LOGIN) -> Context:
     """Return the context of a decision at `now`, in microseconds."""
-    return Context(application="Shop", purpose=purpose, now=now)
+    return Context(application="Shop", purpose=purpose, now=now, code_mac=code_mac)
+
+
+def code_mac(code: str, key_id: str) -> tuple[str, bytes]:
+    """Bind a code as the core does, to a challenge that is always the same."""
+    key_id = key_id or "key-1"
+    return key_id, hmac.digest(key_id.encode(), code.encode(), hashlib.sha256)

@@ -1,6 +1,6 @@
 """What passes between the core and a factor: what is enrolled, asked, answered and concluded (design part 5)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -57,6 +57,14 @@ class Account:
     """The deployment's friendly name, shown beside `label`."""
 
 
+CodeMac: TypeAlias = Callable[[str, str], tuple[str, bytes]]
+"""From a short code, and a key's id or nothing for the active key, to the key's id and a MAC of 32 octets."""
+
+
+def _unbound(_code: str, _key_id: str) -> tuple[str, bytes]:
+    raise RuntimeError("this context is of no challenge: there is nothing to bind a code to")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The circumstances of one challenge or verification."""
@@ -73,6 +81,9 @@ class Context:
 
     Empty for a challenge that names its authenticator: nothing else may answer it.
     """
+    code_mac: CodeMac = field(default=_unbound, repr=False)
+    """Binds a short code to this challenge and authenticator: a factor keeps the MAC, never the code (security.md 10).
+    Only where the factor prompts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from cofactor_server.domain.proofs import (
 )
 from cofactor_server.factors.factor import Factor
 from cofactor_server.factors.recovery_code import RecoveryCode
+from cofactor_server.factors.sent_code import Email, Sms, Voice
 from cofactor_server.factors.totp import Totp
 from cofactor_server.seams import Entropy
 
@@ -167,6 +168,9 @@ def shipped(entropy: Entropy, *, strict: bool = False) -> tuple[Registered, ...]
     """Return Cofactor's own factors; `strict` is the profile (requirements, "Where the references disagree")."""
     return (
         register(Totp(entropy, skew_steps=0 if strict else 1)),
+        register(Sms(entropy)),
+        register(Voice(entropy)),
+        register(Email(entropy)),
         register(RecoveryCode(entropy)),
     )
 

@@ -85,8 +85,9 @@ def prepare(
         replaced = (earlier.login_id, earlier.authenticator_id) == (login_id, authenticator.id)
         if replaced or earlier in too_many:
             work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
-    prompt = factor.challenge(credentials.open(authenticator), context)
     challenge_id = new_id(entropy, "")
+    bound = replace(context, code_mac=credentials.code_mac(challenge_id, authenticator.id))
+    prompt = factor.challenge(credentials.open(authenticator), bound)
     challenge = Challenge(
         user_id=authenticator.user_id,
         id=challenge_id,

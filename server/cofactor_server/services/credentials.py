@@ -1,23 +1,26 @@
 """Authenticators' credentials: sealed at rest, opened only to prove something."""
 
+import functools
 from dataclasses import replace
 from typing import Any
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.proofs import CodeMac, Kind
 from cofactor_server.factors.registry import Registered, Registry
 from cofactor_server.store.work import Work
 from cofactor_server.vault.columns import Columns
+from cofactor_server.vault.short_codes import ShortCodes
 
 
 class Credentials:
     """The factors that are switched on, and the credentials they keep."""
 
-    def __init__(self, deployment: Deployment, factors: Registry, columns: Columns) -> None:
+    def __init__(self, deployment: Deployment, factors: Registry, columns: Columns, short_codes: ShortCodes) -> None:
         self._factors = factors
         self._columns = columns
+        self._short_codes = short_codes
         self.kinds: tuple[Kind, ...] = tuple(kind for kind in factors if kind in deployment.kinds)
         """Factors that are switched on, in the order of the registry."""
 
@@ -53,6 +56,10 @@ class Credentials:
             SealBroken: The row was changed, moved, or sealed under a key that is gone.
         """
         return self._columns.open("challenges", "expected", challenge.user_id, challenge.id, challenge.expected)
+
+    def code_mac(self, challenge_id: str, authenticator_id: str) -> CodeMac:
+        """Return what binds short codes to a challenge of an authenticator, for `Context.code_mac`."""
+        return functools.partial(self._short_codes.mac, challenge_id, authenticator_id)
 
     def siblings(self, factor: Registered, mine: Authenticator, all_of_user: list[Authenticator]) -> tuple[Any, ...]:
         """Return the decoded credentials of the user's other active authenticators of the same kind."""

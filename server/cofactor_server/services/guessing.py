@@ -18,10 +18,11 @@ from cofactor_server.store.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An authenticator that a proof may be for, with what its challenge expects."""
+    """An authenticator that a proof may be for."""
 
     authenticator: Authenticator
-    expected: bytes | None = field(default=None, repr=False)
+    challenge: Challenge | None = None
+    """What it was asked; None where nothing has to be asked before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,6 @@ class Guessing:
         """Whether a kind is switched on: a code for another is not a failure, there is nothing to be wrong about."""
         return self._credentials.factor(kind) is not None
 
-    def expected(self, challenge: Challenge) -> bytes:
-        """Return what a challenge expects, as its factor wrote it."""
-        return self._credentials.open_expected(challenge)
-
     def attempt(
         self, work: Work, attempt: Attempt, candidates: Sequence[Candidate]
     ) -> Proven | NotProven | CofactorError:
@@ -112,14 +109,15 @@ class Guessing:
         factor = self._credentials.factor(authenticator.kind)
         if factor is None:
             return Mismatch()
-        context = Context(
-            application=attempt.application,
-            purpose=attempt.purpose,
-            now=attempt.now,
-            source=attempt.source,
-            siblings=self._credentials.siblings(factor, authenticator, everything) if factor.prompts else (),
-        )
-        return factor.verify(self._credentials.open(authenticator), candidate.expected, attempt.proof, context)
+        credentials, challenge = self._credentials, candidate.challenge
+        context = Context(attempt.application, attempt.purpose, attempt.now, attempt.source)
+        expected = None
+        if challenge is not None:
+            expected = credentials.open_expected(challenge)
+            siblings = credentials.siblings(factor, authenticator, everything)
+            bound = credentials.code_mac(challenge.id, authenticator.id)
+            context = replace(context, siblings=siblings, code_mac=bound)
+        return factor.verify(credentials.open(authenticator), expected, attempt.proof, context)
 
     def _approved(
         self,

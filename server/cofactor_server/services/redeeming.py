@@ -230,8 +230,7 @@ class RedeemOob:
             return OobCodeExpired()
         if not self.binding_code:
             return AnswerPending(POLL_INTERVAL) if authenticator.kind == PUSH else BindingCodeRequired()
-        expected = self.redeemer.guessing.expected(challenge)
-        candidates = [Candidate(authenticator, expected)]
+        candidates = [Candidate(authenticator, challenge)]
         proof = Code(self.binding_code)
         verdict = self.redeemer.attempt(work, request, proof, candidates, now, challenge.purpose)
         match verdict:

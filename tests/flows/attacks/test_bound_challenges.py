@@ -77,7 +77,7 @@ async def other_epoch(stage: Stage) -> Presented:
 
 async def enrolling_with_a_token(stage: Stage) -> Presented:
     bearer = await mfa_access_token(stage.api, stage.world, stage.client, stage.alice)
-    begun = await stage.api.enroll(bearer, "sms", destination="+447700900777")
+    begun = await stage.api.enroll(bearer, "sms", destination="+442071838777")
     login = await logged_in_to_mfa(stage.api, stage.client)
     return stage.client, login.mfa_token, begun.oob_code, stage.world.outbox.sent[-1].code
 

@@ -19,7 +19,7 @@ async def test_a_thief_who_fails_a_hundred_times_cannot_enroll_his_own(api: Api,
 
     assert (login.wants, login.types) == ("challenge", ("recovery-code",))
     assert await reason(api.enroll(login.mfa_token)) == "ALREADY_ENROLLED"
-    assert await reason(api.enroll(login.mfa_token, "sms", destination="+447700900999")) == "ALREADY_ENROLLED"
+    assert await reason(api.enroll(login.mfa_token, "sms", destination="+442071838999")) == "ALREADY_ENROLLED"
     assert await reason(api.otp(client, login.mfa_token, world.otp(alice.secret))) == "CHALLENGE_TYPE_UNSUPPORTED"
 
 
@@ -111,7 +111,7 @@ async def test_switching_a_kind_off_does_not_unenroll_its_users(world: World) ->
 
     async with open_world(world.database_url, **given) as without, grpc_edge(without) as api:
         login = await logged_in_to_mfa(api, client)
-        enrolling = await reason(api.enroll(login.mfa_token, "sms", destination="+447700900999"))
+        enrolling = await reason(api.enroll(login.mfa_token, "sms", destination="+442071838999"))
         right = await reason(api.otp(client, login.mfa_token, world.otp(alice.secret)))
 
     assert (login.wants, login.types) == ("challenge", ("recovery-code",))
@@ -124,7 +124,7 @@ async def test_a_kind_that_this_process_does_not_know_keeps_its_users_enrolled(w
         client = await shop(world)
         await world.user()
         login = await logged_in_to_mfa(api, client)
-        begun = await api.enroll(login.mfa_token, "sms", destination="+447700900123")
+        begun = await api.enroll(login.mfa_token, "sms", destination="+442071838750")
         a(Tokens, await api.oob(client, login.mfa_token, begun.oob_code, world.outbox.sent[-1].code))
     given = {"clock": world.clock, "keyring": world.keyring, "factors": (), "kinds": frozenset({"totp"})}
 

@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 from cofactor_server.domain.factor_kinds import EMAIL, SMS
-from cofactor_server.factors.registry import register
-from cofactor_server.seams import SystemEntropy
 from cofactor_server.store import tables
 from sqlalchemy import select, update
 
 from tests.flows.api import Api, Challenge, ClientCredentials, Refused, Tokens
-from tests.flows.attacks.mailed import Mailed
 from tests.flows.steps import ALICE, MFA_SCOPE, Enrolled, a, enrolled, logged_in_to_mfa, mfa_access_token
 from tests.world import PASSWORD, World, world_on
 
@@ -21,13 +18,12 @@ MALLORY = "mallory@example.test"
 GARBAGE = "AQlrYUpqVGJXYW8AAFEt"
 HOUR = 3600
 DAY = 24 * HOUR
-DESTINATIONS = {SMS: "+447700900123", EMAIL: "alice@mail.example.test"}
+DESTINATIONS = {SMS: "+442071838750", EMAIL: "alice@mail.example.com"}
 
 
 def open_world(database_url: str, **given: Any) -> AbstractAsyncContextManager[World]:
-    """Open a deployment that has every kind; `given` goes to `world_on`."""
-    factors = tuple(register(Mailed(SystemEntropy(), kind)) for kind in (SMS, EMAIL))
-    return world_on(database_url, **{"factors": factors, "kinds": KINDS, **given})
+    """Open a deployment that has apps, text messages, mail and recovery codes; `given` goes to `world_on`."""
+    return world_on(database_url, **{"kinds": KINDS, **given})
 
 
 async def refusal(call: Awaitable[object]) -> Refused:
