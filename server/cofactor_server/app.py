@@ -23,6 +23,7 @@ from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
+from cofactor_server.services.answering import Answering, Answers
 from cofactor_server.services.authenticators import Authenticators
 from cofactor_server.services.callers import Callers
 from cofactor_server.services.challenges import Challenges, NoSender, Sender
@@ -106,7 +107,8 @@ class Application:
         oob_codes = OobCodes(sealer)
         credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy)
-        redeemer = Redeemer(Guessing(credentials), refresh_tokens, Repeats(columns), clock)
+        guessing = Guessing(credentials)
+        redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
         self.operators = Operators(records, self._passwords, clock, entropy)
         self.upkeep = Upkeep(database, records, columns, signer, clock)
@@ -133,6 +135,12 @@ class Application:
                 sender=c.sender,
                 clock=clock,
                 entropy=entropy,
+            ),
+            answers=Answers(
+                answering=Answering(credentials, guessing, clock),
+                records=records,
+                decider=decider,
+                oob_codes=oob_codes,
             ),
             authenticators=Authenticators(
                 enrolling=Enrolling(deployment, credentials, clock, entropy),

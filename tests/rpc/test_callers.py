@@ -21,6 +21,7 @@ REQUESTS: dict[str, Any] = {
     "IssueToken": tokens_pb2.IssueTokenRequest(refresh_token=tokens_pb2.RefreshTokenGrant(refresh_token="rt")),
     "RevokeToken": tokens_pb2.RevokeTokenRequest(token="t"),
     "IntrospectToken": tokens_pb2.IntrospectTokenRequest(token="t"),
+    "AnswerChallenge": challenges_pb2.AnswerChallengeRequest(oob_code="c", code="123456"),
     "EnrollAuthenticator": authenticators_pb2.EnrollAuthenticatorRequest(totp=authenticators_pb2.TotpEnrollment()),
     "GetAuthenticator": authenticators_pb2.GetAuthenticatorRequest(id="totp|dev_1"),
     "UpdateAuthenticator": authenticators_pb2.UpdateAuthenticatorRequest(
@@ -31,7 +32,6 @@ REQUESTS: dict[str, Any] = {
 
 UNSERVED = {
     "WatchChallenge",
-    "AnswerChallenge",
     "WatchDevice",
     "PairDevice",
     "CreateDeviceNonce",
@@ -155,7 +155,6 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
         "WatchChallenge": challenges_pb2.WatchChallengeRequest,
-        "AnswerChallenge": challenges_pb2.AnswerChallengeRequest,
         "WatchDevice": challenges_pb2.WatchDeviceRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
         "PairDevice": authenticators_pb2.PairDeviceRequest,

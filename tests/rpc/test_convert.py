@@ -7,8 +7,11 @@ import pytest
 from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
 from cofactor_server.domain import grants
 from cofactor_server.domain.authenticators import State
+from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import GrantType
+from cofactor_server.domain.proofs import Code, Signed
 from cofactor_server.domain.requests import (
+    AnswerRequest,
     ChallengeRequest,
     ChallengeType,
     CreatedChallenge,
@@ -408,7 +411,7 @@ def test_an_enrollment_leaves_in_the_form_of_what_is_shown(show: dict[str, str],
 CREATED: list[tuple[CreatedChallenge, str]] = [
     (CreatedChallenge(ChallengeType.OTP, "totp|1", "totp"), ""),
     (CreatedChallenge(ChallengeType.OOB, "sms|1", "sms", "o", expires_at=5), "code"),
-    (CreatedChallenge(ChallengeType.OOB, "push|1", "push", "o", {"number": "123456"}, 5), "device"),
+    (CreatedChallenge(ChallengeType.OOB, "push|1", "push", "o", {"number": "123456"}, 5, on_device=True), "device"),
     (CreatedChallenge(ChallengeType.WEBAUTHN, "w|1", "webauthn", "o", {"public_key_json": "{}"}, 5), "webauthn"),
 ]
 
@@ -443,3 +446,43 @@ def test_no_text_reaches_the_domain_with_a_nul(text: str) -> None:
         return
     assert "\x00" not in grant.username + grant.password
     assert len(grant.username) <= 256
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"oob_code": "o", "code": "123456"}, AnswerRequest(Code("123456"), oob_code="o")),
+        (
+            {"challenge_id": "c", "signed": {"payload": b"p", "signature": b"s"}},
+            AnswerRequest(Signed(b"p", b"s"), challenge_id="c"),
+        ),
+    ],
+)
+def test_an_answer_arrives_with_its_proof(message: dict[str, Any], expected: AnswerRequest) -> None:
+    assert challenges.answer_request(challenges_pb2.AnswerChallengeRequest(**message)) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "refusal"),
+    [
+        ({"code": "123456"}, MissingParameter),
+        ({"oob_code": "o"}, MissingParameter),
+        ({"oob_code": "o", "code": ""}, MissingParameter),
+        ({"oob_code": "o", "challenge_id": "c", "code": "1"}, InvalidRequest),
+        ({"oob_code": "o", "code": "1" * 33}, InvalidRequest),
+        ({"challenge_id": "c", "signed": {"payload": b"p"}}, MissingParameter),
+        ({"challenge_id": "c", "signed": {"payload": b"p" * 8_193, "signature": b"s"}}, InvalidRequest),
+        ({"challenge_id": "c", "signed": {"payload": b"p", "signature": b"s" * 1_025}}, InvalidRequest),
+    ],
+)
+def test_an_answer_that_says_too_little_or_too_much_is_refused(
+    message: dict[str, Any], refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        challenges.answer_request(challenges_pb2.AnswerChallengeRequest(**message))
+
+
+@pytest.mark.parametrize("standing", list(Standing))
+def test_every_state_has_its_value_on_the_wire(standing: Standing) -> None:
+    state = challenges.answered(standing).state
+    assert challenges_pb2.ChallengeState.Name(state) == f"CHALLENGE_STATE_{standing.name}"

@@ -12,10 +12,12 @@ from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.requests import (
+    AnswerRequest,
     ChallengeRequest,
     ChallengeType,
     CreatedChallenge,
@@ -142,6 +144,10 @@ class World:
         self._ask("create", caller, request)
         return CreatedChallenge(ChallengeType.OTP, "totp|dev_1", "totp")
 
+    async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
+        self._ask("answer", caller, request)
+        return Standing.APPROVED
+
     async def enroll(self, caller: Caller, request: EnrollmentRequest) -> Enrolled:
         self._ask("enroll", caller, request)
         return Enrolled(authenticator(state=State.PENDING), {"secret": "S", "barcode_uri": "otpauth://"})
@@ -196,7 +202,7 @@ def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequ
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world)
+    return Services(world, world, world, world)
 
 
 @asynccontextmanager

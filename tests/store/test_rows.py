@@ -79,6 +79,10 @@ CHALLENGE = Challenge(
     created_at=NOW,
     expires_at=NOW + 1,
     expected=b"\x00",
+    answered_at=NOW + 2,
+    answer=b"\x01",
+    poll_interval=7,
+    next_poll_at=NOW + 3,
 )
 FAMILY = RefreshFamily(
     user_id="u0",

@@ -26,12 +26,20 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A device that has proved to hold its key: it sees and answers the challenges of its authenticator, no others."""
+
+    user_id: str
+    authenticator_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks.
 
     `client` is authenticated where it is confidential. `login` comes from an mfa_token, `access` from an access
-    token for the MFA audience; at most one of the two is set. `source` is the end user's network address in its
-    counted form, or empty where nobody vouches for one (security.md 11).
+    token for the MFA audience, `device` from a device's key; at most one of the three is set. `source` is the end
+    user's network address in its counted form, or empty where nobody vouches for one (security.md 11).
     """
 
     client: Client | None = None
@@ -40,12 +48,15 @@ class Caller:
     source: str = ""
     deadline: float | None = None
     """Event loop time after which nothing needs to be decided for this caller."""
+    device: Device | None = None
 
     @property
     def user_id(self) -> str:
-        """The user whose authority the bearer token carries; empty without one."""
+        """The user on whose authority this is asked; empty where it is a client's alone."""
         if self.login is not None:
             return self.login.user_id
+        if self.device is not None:
+            return self.device.user_id
         return self.access.user_id if self.access is not None else ""
 
     @property

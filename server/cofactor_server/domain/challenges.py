@@ -1,10 +1,10 @@
 """A challenge: asked of one authenticator for one login, answered once, redeemed once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cofactor_server.domain.proofs import Purpose
-from cofactor_server.seams import MINUTE
+from cofactor_server.seams import MINUTE, SECOND
 
 CHALLENGE_LIFE = 5 * MINUTE
 """Contract section 2; well inside the ten minutes of S8."""
@@ -13,14 +13,36 @@ PENDING_PER_USER = 10
 """How many of one user's wait for an answer at once, over all logins; the oldest gives way."""
 
 
+POLL_INTERVAL = 5 * SECOND
+"""The least time between two polls at first, and what it grows by at each that comes too soon (S136)."""
+LONGEST_POLL_INTERVAL = MINUTE
+POLL_LEEWAY = SECOND // 2
+"""How much too soon a poll may come: networks deliver those that were sent in time unevenly."""
+
+
 class ChallengeState(StrEnum):
-    """Pending to approved, denied or expired; approved to redeemed. Never back."""
+    """What is stored: pending to approved, denied or superseded; approved to redeemed. Never back."""
 
     PENDING = "pending"
     APPROVED = "approved"
     DENIED = "denied"
     REDEEMED = "redeemed"
     SUPERSEDED = "superseded"
+
+
+class Standing(StrEnum):
+    """Where a challenge stands, as those who wait for it are told."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    REDEEMED = "redeemed"
+
+    @property
+    def final(self) -> bool:
+        """Whether it stays so."""
+        return self not in (Standing.PENDING, Standing.APPROVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +61,27 @@ class Challenge:
     expires_at: int
     expected: bytes = field(repr=False)
     """What the factor expects in answer, sealed with the row's name as associated data."""
+    answered_at: int | None = None
+    """When it was approved or denied, by whomever."""
+    answer: bytes = field(default=b"", repr=False)
+    """What the answer showed, sealed likewise, for the login that redeems it; empty unless somebody approved it."""
+    poll_interval: int = POLL_INTERVAL
+    """The least time between two polls from now on, in microseconds; kept here, so that replicas share it (S137)."""
+    next_poll_at: int = 0
+    """Before this instant a poll comes too soon."""
+
+    def standing(self, now: int) -> Standing:
+        """Return where it stands at `now`."""
+        waiting = self.state in (ChallengeState.PENDING, ChallengeState.APPROVED)
+        if self.state is ChallengeState.SUPERSEDED or (waiting and now >= self.expires_at):
+            return Standing.EXPIRED
+        return Standing(self.state)
+
+    def polled(self, now: int) -> "tuple[Challenge, bool]":
+        """Return the challenge after a poll of its client, and whether the poll came too soon.
+
+        One that does lets the interval grow, for this and all later polls (RFC 8628 section 3.5).
+        """
+        soon = now < self.next_poll_at - POLL_LEEWAY
+        interval = min(self.poll_interval + POLL_INTERVAL, LONGEST_POLL_INTERVAL) if soon else self.poll_interval
+        return replace(self, poll_interval=interval, next_poll_at=now + interval), soon

@@ -13,6 +13,7 @@ class EventName(StrEnum):
     PROOF_REFUSED = "proof.refused"
     PROOF_REPLAYED = "proof.replayed"
     CHALLENGE_CREATED = "challenge.created"
+    CHALLENGE_APPROVED = "challenge.approved"
     CHALLENGE_DENIED = "challenge.denied"
     CHALLENGE_MISBOUND = "challenge.misbound"
     AUTHENTICATOR_ENROLLING = "authenticator.enrolling"

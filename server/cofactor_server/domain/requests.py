@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cofactor_server.domain.authenticators import Authenticator
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.proofs import Kind, Proof
 
 
 class ChallengeType(StrEnum):
@@ -35,6 +35,19 @@ class CreatedChallenge:
     oob_code: str = field(default="", repr=False)
     show: Mapping[str, str] = field(default_factory=dict, repr=False)
     expires_at: int | None = None
+    on_device: bool = False
+    """Whether a device answers it; otherwise the user types a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A challenge is answered, and left to its login to redeem; it is named in one of two ways."""
+
+    proof: Proof
+    oob_code: str = field(default="", repr=False)
+    """How the holder of the mfa_token names it."""
+    challenge_id: str = ""
+    """How a device names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ class Factor(Protocol[C, S]):
     and `S` are types that msgspec encodes (a frozen `msgspec.Struct` with `forbid_unknown_fields=True` is the strict
     choice), and no secret shows in their repr.
 
+    A factor whose challenge is answered on a device, while the login polls, sets `on_device = True` beside what is
+    below.
+
     Changing one of them: add fields with defaults, never rename or retype; what is stored outlives the release.
     """
 

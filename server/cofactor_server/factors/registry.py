@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from cofactor_server.domain.factor_kinds import PUSH
 from cofactor_server.domain.proofs import (
     Account,
     Approved,
@@ -66,6 +67,8 @@ class Registered:
         self.prompts: bool = factor.prompts
         self.listed_type: str = factor.listed_type
         self.authenticator_type: str = factor.authenticator_type
+        self.on_device: bool = getattr(factor, "on_device", factor.kind == PUSH)
+        """Whether a device answers, so that the login has nothing to type, and polls; a factor of ours need not say."""
 
     def __repr__(self) -> str:
         return f"Registered({self.kind!r}, {self.origin})"

@@ -9,7 +9,8 @@ from cofactor.v1 import challenges_pb2 as pb
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceServicer
 
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.requests import ChallengeRequest, CreatedChallenge
+from cofactor_server.domain.challenges import Standing
+from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, CreatedChallenge
 from cofactor_server.errors import Unimplemented
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import challenges as convert
@@ -23,11 +24,20 @@ class Challenges(Protocol):
         ...
 
 
-class ChallengeServicer(ChallengeServiceServicer):
-    """Speaks for `Challenges`."""
+class Answers(Protocol):
+    """Has challenges answered; `services.answering` does it."""
 
-    def __init__(self, challenges: Challenges) -> None:
+    async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
+        """Answer a challenge without redeeming it, and return where it stands."""
+        ...
+
+
+class ChallengeServicer(ChallengeServiceServicer):
+    """Speaks for `Challenges` and `Answers`."""
+
+    def __init__(self, challenges: Challenges, answers: Answers) -> None:
         self._challenges = challenges
+        self._answers = answers
 
     async def CreateChallenge(self, request: pb.CreateChallengeRequest, context: Any) -> pb.CreateChallengeResponse:
         challenge = await self._challenges.create(admitted(), convert.challenge_request(request))
@@ -40,7 +50,7 @@ class ChallengeServicer(ChallengeServiceServicer):
         raise Unimplemented
 
     async def AnswerChallenge(self, request: pb.AnswerChallengeRequest, context: Any) -> pb.AnswerChallengeResponse:
-        raise Unimplemented
+        return convert.answered(await self._answers.answer(admitted(), convert.answer_request(request)))
 
     def WatchDevice(self, request: pb.WatchDeviceRequest, context: Any) -> AsyncIterator[pb.WatchDeviceResponse]:
         raise Unimplemented

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
-from cofactor_server.rpc.challenges import Challenges, ChallengeServicer
+from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
 
@@ -47,6 +47,7 @@ class Services:
 
     tokens: Tokens
     challenges: Challenges
+    answers: Answers
     authenticators: Authenticators
 
 
@@ -70,7 +71,7 @@ def register(
         registered.append(REFLECTION)
     check_complete(registered, rules)
     add_TokenServiceServicer_to_server(TokenServicer(services.tokens), target)
-    add_ChallengeServiceServicer_to_server(ChallengeServicer(services.challenges), target)
+    add_ChallengeServiceServicer_to_server(ChallengeServicer(services.challenges, services.answers), target)
     add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators), target)
     if health_servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, target)

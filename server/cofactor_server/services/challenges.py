@@ -223,4 +223,5 @@ class Challenges:
             oob_code=self._oob_codes.seal(challenge.id) if challenge else "",
             show=prepared.prompt.show if prepared.prompt else {},
             expires_at=challenge.expires_at if challenge else None,
+            on_device=self._credentials.on_device(authenticator.kind),
         )

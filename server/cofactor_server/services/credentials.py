@@ -1,17 +1,31 @@
 """Authenticators' credentials: sealed at rest, opened only to prove something."""
 
 import functools
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import CodeMac, Kind
+from cofactor_server.domain.proofs import CodeMac, Facts, Kind
 from cofactor_server.factors.registry import Registered, Registry
 from cofactor_server.store.work import Work
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.short_codes import ShortCodes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an approval showed: it becomes acr and amr when its login redeems it."""
+
+    facts: Facts
+    show: str = field(default="", repr=False)
+
+
+_encode_answer = msgspec.msgpack.Encoder().encode
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 
 class Credentials:
@@ -27,6 +41,11 @@ class Credentials:
     def factor(self, kind: Kind) -> Registered | None:
         """Return the factor of a kind that is switched on; None for every other."""
         return self._factors[kind] if kind in self.kinds else None
+
+    def on_device(self, kind: Kind) -> bool:
+        """Whether challenges of a kind are answered on a device, while their login polls."""
+        factor = self.factor(kind)
+        return factor is not None and factor.on_device
 
     def is_known(self, kind: Kind) -> bool:
         """Whether this process knows the kind, switched on or not."""
@@ -60,6 +79,20 @@ class Credentials:
     def code_mac(self, challenge_id: str, authenticator_id: str) -> CodeMac:
         """Return what binds short codes to a challenge of an authenticator, for `Context.code_mac`."""
         return functools.partial(self._short_codes.mac, challenge_id, authenticator_id)
+
+    def seal_answer(self, challenge: Challenge, answer: Answer) -> bytes:
+        """Return what an approval showed, as it is stored."""
+        encoded = _encode_answer(answer)
+        return self._columns.seal("challenges", "answer", challenge.user_id, challenge.id, encoded)
+
+    def open_answer(self, challenge: Challenge) -> Answer:
+        """Return what an approval showed.
+
+        Raises:
+            SealBroken: The row was changed, moved, or sealed under a key that is gone.
+        """
+        opened = self._columns.open("challenges", "answer", challenge.user_id, challenge.id, challenge.answer)
+        return _decode_answer(opened)
 
     def siblings(self, factor: Registered, mine: Authenticator, all_of_user: list[Authenticator]) -> tuple[Any, ...]:
         """Return the decoded credentials of the user's other active authenticators of the same kind."""

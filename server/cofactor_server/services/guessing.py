@@ -12,7 +12,7 @@ from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
 from cofactor_server.errors import AuthenticatorRegistered, CofactorError, TooManyFailedCodes
 from cofactor_server.seams import SECOND
-from cofactor_server.services.credentials import Credentials, disabled, linked
+from cofactor_server.services.credentials import Answer, Credentials, disabled, linked
 from cofactor_server.store.work import Work
 
 
@@ -67,6 +67,29 @@ class Guessing:
         """Whether a kind is switched on: a code for another is not a failure, there is nothing to be wrong about."""
         return self._credentials.factor(kind) is not None
 
+    def on_device(self, kind: Kind) -> bool:
+        """Whether a device answers challenges of a kind, so that there is nothing to guess."""
+        return self._credentials.on_device(kind)
+
+    def answer(self, challenge: Challenge) -> Answer:
+        """Return what the approval of a challenge showed."""
+        return self._credentials.open_answer(challenge)
+
+    def judge(self, work: Work, attempt: Attempt, candidate: Candidate) -> Proven | NotProven | CofactorError:
+        """Judge what a device signed. A signature can't be guessed, so no budget bounds it and no failure is counted.
+
+        Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device.
+        """
+        match self._verify(attempt, candidate, work.authenticators(attempt.user_id)):
+            case Approved(credential, facts, unique, show):
+                return self._approved(work, attempt, candidate.authenticator, credential, facts, unique, show)
+            case Denied():
+                return NotProven(denied=True)
+            case Mismatch(replay=replay, cloned=cloned):
+                name = _failure(replay=replay, cloned=cloned)
+                work.record(_event(attempt, name, candidate.authenticator))
+                return NotProven()
+
     def attempt(
         self, work: Work, attempt: Attempt, candidates: Sequence[Candidate]
     ) -> Proven | NotProven | CofactorError:
@@ -95,7 +118,7 @@ class Guessing:
                 case Mismatch(hint=h, replay=replay, cloned=cloned):
                     hint = hint or h
                     if replay or cloned:
-                        name = EventName.AUTHENTICATOR_CLONED if cloned else EventName.PROOF_REPLAYED
+                        name = _failure(replay=replay, cloned=cloned)
         for candidate in tried:
             self._failed(work, attempt, candidate.authenticator, known=known, name=name)
         if attempt.source:
@@ -159,6 +182,12 @@ class Guessing:
             work.notify(_notice(attempt, NoticeName.AUTHENTICATOR_DISABLED, authenticator))
         elif guard.failures == WARN_AFTER or name is EventName.AUTHENTICATOR_CLONED:
             work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, authenticator))
+
+
+def _failure(*, replay: bool, cloned: bool) -> EventName:
+    if cloned:
+        return EventName.AUTHENTICATOR_CLONED
+    return EventName.PROOF_REPLAYED if replay else EventName.PROOF_REFUSED
 
 
 def _event(attempt: Attempt, name: EventName, authenticator: Authenticator) -> Event:

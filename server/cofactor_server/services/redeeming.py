@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import authentication
 from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled
-from cofactor_server.domain.challenges import Challenge, ChallengeState
+from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.factor_kinds import OTP_KINDS, PUSH, RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE
 from cofactor_server.domain.grants import AnswerPending, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Proof, Purpose
@@ -26,6 +26,7 @@ from cofactor_server.errors import (
     OobCodeExpired,
     OobCodeMalformed,
     RecoveryCodeAbsent,
+    SlowDown,
     TooManyAuthenticators,
 )
 from cofactor_server.seams import SECOND, Clock
@@ -36,9 +37,8 @@ from cofactor_server.services.minting import login_issue
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import party_refusal, token_refusal
+from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
-
-POLL_INTERVAL = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,18 @@ class Request:
             source=self.source,
         )
 
+    @property
+    def trail(self) -> Trail:
+        """On whose account it is decided."""
+        return Trail(self.login.user_id, self.client.id, self.login.id, self.source)
+
     def event(self, name: EventName, now: int, authenticator_id: str = "") -> Event:
         """Return an event of this login."""
-        login = self.login
-        return Event(login.user_id, name, now, self.client.id, login.id, authenticator_id, self.source)
+        return self.trail.event(name, now, authenticator_id)
 
     def notice(self, name: NoticeName, now: int, authenticator_id: str) -> Notice:
         """Return a notice of a change that this login made."""
-        return Notice(self.login.user_id, name, now, authenticator_id, self.source)
+        return self.trail.notice(name, now, authenticator_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +105,21 @@ class Redeemer:
         attempt = Attempt(proof, login.user_id, client.id, client.name, login.id, request.source, purpose, now)
         return self.guessing.attempt(work, attempt, candidates)
 
-    def complete(self, work: Work, request: Request, proven: Proven, now: int) -> Issue | CofactorError:
-        """Complete the login: confirm what was pending, spend the mfa_token, and say what is to be issued."""
+    def complete(
+        self, work: Work, request: Request, proven: Proven, now: int, *, shown_at: int | None = None
+    ) -> Issue | CofactorError:
+        """Complete the login: confirm what was pending, spend the mfa_token, and say what is to be issued.
+
+        Args:
+            work: The deciding transaction.
+            request: The login, and who redeems it.
+            proven: What was shown.
+            now: The time of decision.
+            shown_at: When the factor was shown, if that was before (S134).
+        """
         login, client = request.login, request.client
         if proven.authenticator.state is State.PENDING and (
-            refusal := activate(work, proven.authenticator, request, now)
+            refusal := activate(work, proven.authenticator, request.trail, now)
         ):
             return refusal
         if not login.by_access_token:
@@ -113,7 +127,7 @@ class Redeemer:
         if request.source:
             work.remember_source(login.user_id, request.source, now)
         work.record(request.event(EventName.LOGIN_COMPLETED, now, proven.authenticator.id))
-        shown = authentication(login.methods, proven.facts, time=now)
+        shown = authentication(login.methods, proven.facts, time=now if shown_at is None else shown_at)
         family, refresh_token = self.refresh_tokens.start(client, login, shown)
         if family is not None:
             work.save_family(family)
@@ -201,7 +215,7 @@ class RedeemRecoveryCode:
 
 @dataclass(frozen=True, slots=True)
 class RedeemOob:
-    """Decides the mfa-oob grant: a challenge bound to this login, answered with a code."""
+    """Decides the mfa-oob grant: a challenge bound to this login, answered here with a code or before by anybody."""
 
     redeemer: Redeemer
     request: Request
@@ -220,16 +234,19 @@ class RedeemOob:
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
         challenge = work.challenge(login.user_id, self.challenge_id)
-        authenticator = self._bound(work, challenge, now) if challenge is not None else None
+        authenticator = bound(work, login, challenge, now) if challenge is not None else None
         if challenge is None or authenticator is None:
             work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
-        if challenge.state is ChallengeState.DENIED:
-            return ChallengeDenied()
-        if challenge.state is not ChallengeState.PENDING or now >= challenge.expires_at:
-            return OobCodeExpired()
+        match challenge.standing(now):
+            case Standing.APPROVED:
+                return self._collect(work, challenge, authenticator, now)
+            case Standing.DENIED:
+                return ChallengeDenied()
+            case Standing.EXPIRED | Standing.REDEEMED:
+                return OobCodeExpired()
         if not self.binding_code:
-            return AnswerPending(POLL_INTERVAL) if authenticator.kind == PUSH else BindingCodeRequired()
+            return self._polled(work, challenge, authenticator, now)
         candidates = [Candidate(authenticator, challenge)]
         proof = Code(self.binding_code)
         verdict = self.redeemer.attempt(work, request, proof, candidates, now, challenge.purpose)
@@ -245,22 +262,51 @@ class RedeemOob:
                 return InvalidBindingCode()
         return verdict
 
-    def _bound(self, work: Work, challenge: Challenge, now: int) -> Authenticator | None:
-        """Return the challenge's authenticator if everything it was bound to is as it was; None otherwise."""
-        login = self.request.login
-        if (challenge.client_id, challenge.login_id, challenge.epoch) != (login.client_id, login.id, login.epoch):
-            return None
-        mine = work.authenticators(login.user_id)
-        entitled = Purpose.ENROLL if login.by_access_token or not enrolled(mine) else Purpose.LOGIN
-        if challenge.purpose is not entitled and challenge.state is ChallengeState.PENDING:
-            return None
-        found = (a for a in mine if a.id == challenge.authenticator_id)
-        # Redeemed already, its authenticator is no longer pending: the answer is "expired", not "malformed".
-        redeemed = challenge.state is ChallengeState.REDEEMED
-        return next((a for a in found if redeemed or _answers(a, login, challenge.purpose, now)), None)
+    def _collect(
+        self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
+    ) -> Issue | CofactorError:
+        """Complete the login with what the answer showed, once (S140)."""
+        answer = self.redeemer.guessing.answer(challenge)
+        work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answer=b""))
+        proven = Proven(authenticator, answer.facts, answer.show)
+        return self.redeemer.complete(work, self.request, proven, now, shown_at=challenge.answered_at)
+
+    def _polled(
+        self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
+    ) -> AnswerPending | CofactorError:
+        """Count a poll; nothing else changes (RFC 8628 section 3.5, S135 to S137)."""
+        if not self.redeemer.guessing.on_device(authenticator.kind):
+            return BindingCodeRequired()
+        polled, too_soon = challenge.polled(now)
+        work.save_challenge(polled)
+        if too_soon:
+            seconds = polled.poll_interval // SECOND
+            return SlowDown(retry_after=seconds, seconds=str(seconds))
+        return AnswerPending(polled.poll_interval)
 
 
-def activate(work: Work, authenticator: Authenticator, request: Request, now: int) -> CofactorError | None:
+def bound(work: Work, login: Login, challenge: Challenge, now: int) -> Authenticator | None:
+    """Return a challenge's authenticator if everything it was bound to is as it was; None otherwise (security.md 2)."""
+    if (challenge.client_id, challenge.login_id, challenge.epoch) != (login.client_id, login.id, login.epoch):
+        return None
+    mine = work.authenticators(login.user_id)
+    found = next((a for a in mine if a.id == challenge.authenticator_id), None)
+    if found is None:
+        return None
+    match challenge.state:
+        case ChallengeState.REDEEMED:
+            # Its authenticator may be of any state by now: the answer is "expired", not "malformed".
+            return found
+        case ChallengeState.APPROVED:
+            # The approval made a pending one active.
+            return found if found.usable() else None
+    entitled = Purpose.ENROLL if login.by_access_token or not enrolled(mine) else Purpose.LOGIN
+    if challenge.purpose is not entitled and challenge.state is ChallengeState.PENDING:
+        return None
+    return found if _answers(found, login, challenge.purpose, now) else None
+
+
+def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -> CofactorError | None:
     """Make a pending authenticator active, and its recovery code with it (security.md 3).
 
     The first activation removes every other pending authenticator and recovery code of the user: what somebody else
@@ -269,7 +315,6 @@ def activate(work: Work, authenticator: Authenticator, request: Request, now: in
     Returns:
         A refusal where the user holds as many authenticators as allowed; None otherwise.
     """
-    login = request.login
     mine = work.authenticators(authenticator.user_id)
     active = sum(a.state is State.ACTIVE and a.kind != RECOVERY_CODE for a in mine)
     if active >= ACTIVE_CODE_AUTHENTICATORS:
@@ -282,13 +327,13 @@ def activate(work: Work, authenticator: Authenticator, request: Request, now: in
     has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
     together = {a.id for a in linked(work, authenticator)}
     for a in mine:
-        mine_of_login = a.kind == RECOVERY_CODE and a.pending_for(login.id, now)
+        mine_of_login = a.kind == RECOVERY_CODE and a.pending_for(trail.login_id, now)
         if a.id in together or (mine_of_login and (first or not has_recovery_code)):
             work.save_authenticator(replace(a, state=State.ACTIVE, confirmed_at=now, login_id=""))
         elif first and (a.state is State.PENDING or a.kind == RECOVERY_CODE):
             remove(work, a, now)
-    work.record(request.event(EventName.AUTHENTICATOR_ADDED, now, authenticator.id))
-    work.notify(request.notice(NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id))
+    work.record(trail.event(EventName.AUTHENTICATOR_ADDED, now, authenticator.id))
+    work.notify(trail.notice(NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id))
     return None
 
 

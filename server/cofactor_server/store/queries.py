@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select
 
 from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
@@ -19,6 +20,9 @@ _AUTHENTICATORS = select(t.authenticators).where(
 )
 _SPENT = select(t.spent.c.token_id).where(
     t.spent.c.user_id == bindparam("user_id"), t.spent.c.token_id == bindparam("token_id")
+)
+_CHALLENGE = select(t.challenges).where(
+    t.challenges.c.user_id == bindparam("user_id"), t.challenges.c.id == bindparam("id")
 )
 _FAMILY = select(t.refresh_families).where(
     t.refresh_families.c.user_id == bindparam("user_id"), t.refresh_families.c.id == bindparam("id")
@@ -57,6 +61,12 @@ def account(connection: Connection, user_id: str, token_id: str = "") -> Account
     )
     found = connection.execute(_AUTHENTICATORS, {"user_id": user_id})
     return Account(rows.user(row), tuple(rows.authenticator(row) for row in found), spent)
+
+
+def challenge(connection: Connection, user_id: str, challenge_id: str) -> Challenge | None:
+    """Return a challenge of a user; None if there is none."""
+    row = connection.execute(_CHALLENGE, {"user_id": user_id, "id": challenge_id}).first()
+    return rows.challenge(row) if row else None
 
 
 def family(connection: Connection, user_id: str, family_id: str) -> RefreshFamily | None:

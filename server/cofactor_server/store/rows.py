@@ -165,6 +165,10 @@ def challenge(row: Row[Any]) -> Challenge:
         created_at=row.created_at,
         expires_at=row.expires_at,
         expected=row.expected,
+        answered_at=row.answered_at,
+        answer=bytes(row.answer or b""),
+        poll_interval=row.poll_interval,
+        next_poll_at=row.next_poll_at,
     )
 
 
@@ -182,6 +186,10 @@ def of_challenge(value: Challenge) -> dict[str, Any]:
         "created_at": value.created_at,
         "expires_at": value.expires_at,
         "expected": value.expected,
+        "answered_at": value.answered_at,
+        "answer": value.answer or None,
+        "poll_interval": value.poll_interval,
+        "next_poll_at": value.next_poll_at,
     }
 
 

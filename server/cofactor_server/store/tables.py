@@ -105,6 +105,10 @@ challenges = _table(
     _instant("created_at"),
     _instant("expires_at"),
     Column("expected", LargeBinary, nullable=False, comment="sealed"),
+    _instant("answered_at", nullable=True),
+    Column("answer", LargeBinary, nullable=True, comment="sealed; what an approval showed, until it is redeemed"),
+    Column("poll_interval", BigInteger, nullable=False, server_default="5000000"),
+    Column("next_poll_at", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", "id"),
     Index(None, "expires_at"),
 )

@@ -1,20 +1,38 @@
 """ChallengeService: which challenge is wanted, and what the caller needs to meet it."""
 
 from cofactor.v1 import challenges_pb2 as pb
-from google.protobuf import duration_pb2
 
-from cofactor_server.domain.factor_kinds import PUSH
-from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
+from cofactor_server.domain.challenges import POLL_INTERVAL, Standing
+from cofactor_server.domain.proofs import Code, Proof, Signed
+from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, ChallengeType, CreatedChallenge
+from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert import kinds
-from cofactor_server.rpc.convert.fields import ID_LENGTH, VISIBLE, Fields, timestamp
+from cofactor_server.rpc.convert.fields import (
+    CODE_LENGTH,
+    ID_LENGTH,
+    NAME,
+    TOKEN_LENGTH,
+    VISIBLE,
+    Fields,
+    duration,
+    timestamp,
+)
 
-POLL_SECONDS = 5
+PAYLOAD_OCTETS = 8_192
+SIGNATURE_OCTETS = 1_024
 LONGEST_LIST = 16
 
 _TO_WIRE: dict[ChallengeType, pb.ChallengeType.ValueType] = {
     ChallengeType.OTP: pb.CHALLENGE_TYPE_OTP,
     ChallengeType.OOB: pb.CHALLENGE_TYPE_OOB,
     ChallengeType.WEBAUTHN: pb.CHALLENGE_TYPE_WEBAUTHN,
+}
+_STATES: dict[Standing, pb.ChallengeState.ValueType] = {
+    Standing.PENDING: pb.CHALLENGE_STATE_PENDING,
+    Standing.APPROVED: pb.CHALLENGE_STATE_APPROVED,
+    Standing.DENIED: pb.CHALLENGE_STATE_DENIED,
+    Standing.EXPIRED: pb.CHALLENGE_STATE_EXPIRED,
+    Standing.REDEEMED: pb.CHALLENGE_STATE_REDEEMED,
 }
 _FROM_WIRE: dict[int, ChallengeType] = {wire: kind for kind, wire in _TO_WIRE.items()}
 
@@ -48,11 +66,53 @@ def created(value: CreatedChallenge) -> pb.CreateChallengeResponse:
     )
     if value.type is ChallengeType.WEBAUTHN:
         response.webauthn.public_key_json = value.show["public_key_json"]
-    elif value.type is ChallengeType.OOB and value.kind == PUSH:
+    elif value.type is ChallengeType.OOB and value.on_device:
         response.device.number = value.show.get("number", "")
-        response.device.poll_interval.CopyFrom(duration_pb2.Duration(seconds=POLL_SECONDS))
+        response.device.poll_interval.CopyFrom(duration(POLL_INTERVAL))
     elif value.type is ChallengeType.OOB:
         response.code.SetInParent()
     if value.expires_at is not None:
         response.expire_time.CopyFrom(timestamp(value.expires_at))
     return response
+
+
+def answer_request(request: pb.AnswerChallengeRequest) -> AnswerRequest:
+    """Return an answer: a challenge named in one of its two ways, and a proof.
+
+    Raises:
+        MissingParameter: Neither name is given, or no proof.
+        InvalidRequest: Both names are given, or fields are beyond their limits.
+    """
+    fields = Fields()
+    oob_code = fields.text("oob_code", request.oob_code, TOKEN_LENGTH, VISIBLE)
+    challenge_id = fields.text("challenge_id", request.challenge_id, ID_LENGTH, VISIBLE)
+    if not oob_code and not challenge_id:
+        raise MissingParameter(parameter="oob_code")
+    if oob_code and challenge_id:
+        fields.refuse("challenge_id", "names the challenge a second time")
+    proof = _proof(request, fields)
+    fields.done()
+    return AnswerRequest(proof, oob_code, challenge_id)
+
+
+def _proof(request: pb.AnswerChallengeRequest, fields: Fields) -> Proof:
+    match request.WhichOneof("proof"):
+        case "code":
+            return Code(fields.required("code", request.code, CODE_LENGTH, NAME))
+        case "signed":
+            signed = request.signed
+            for name, value, limit in (
+                ("signed.payload", signed.payload, PAYLOAD_OCTETS),
+                ("signed.signature", signed.signature, SIGNATURE_OCTETS),
+            ):
+                if not value:
+                    raise MissingParameter(parameter=name)
+                if len(value) > limit:
+                    fields.refuse(name, f"is longer than {limit} octets")
+            return Signed(signed.payload, signed.signature)
+    raise MissingParameter(parameter="proof")
+
+
+def answered(standing: Standing) -> pb.AnswerChallengeResponse:
+    """Return where a challenge stands after an answer."""
+    return pb.AnswerChallengeResponse(state=_STATES[standing])

@@ -1,0 +1,23 @@
+"""On whose account something happens: what events and notices say of it."""
+
+from dataclasses import dataclass
+
+from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The user, the client, the login and the network address behind a change."""
+
+    user_id: str
+    client_id: str
+    login_id: str
+    source: str
+
+    def event(self, name: EventName, now: int, authenticator_id: str = "") -> Event:
+        """Return an event of this login."""
+        return Event(self.user_id, name, now, self.client_id, self.login_id, authenticator_id, self.source)
+
+    def notice(self, name: NoticeName, now: int, authenticator_id: str) -> Notice:
+        """Return a notice of a change that this login made."""
+        return Notice(self.user_id, name, now, authenticator_id, self.source)
