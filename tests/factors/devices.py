@@ -6,12 +6,15 @@ Nothing here uses the server's code, nor the libraries that it uses: a mistake s
 import base64
 import hashlib
 import hmac
+import json
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from cofactor_server.domain.proofs import Code, Enrollment, Prompt, Proof
+from cofactor_server.domain.proofs import Code, Enrollment, Prompt, Proof, Signed
+
+from tests.factors.ed25519 import Ed25519
 
 SECOND = 1_000_000
 """A second of `Context.now`."""
@@ -100,11 +103,74 @@ class Letterbox:
         assert not show
 
 
+def base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+
+class Phone:
+    """Scans the barcode, pairs with a key of its own, and answers prompts as its user decides."""
+
+    def __init__(self, barcode_uri: str, user: str, device: str) -> None:
+        scanned = {name: values[0] for name, values in parse_qs(urlsplit(barcode_uri).query).items()}
+        self.issuer = scanned["base_url"]
+        self.secret = scanned["enrollment_tx_id"]
+        self.user, self.device = user, device
+        self.key = Ed25519(hashlib.sha256(self.secret.encode()).digest())
+        self.paired = False
+
+    def sign(self, signer: Ed25519 | None = None, **said: Any) -> Signed:
+        payload = json.dumps({"version": 1, "issuer": self.issuer, **said}).encode()
+        return Signed(payload, (signer or self.key).sign(payload))
+
+    def pair(self, signer: Ed25519 | None = None, **changes: Any) -> Signed:
+        signer = signer or self.key
+        said = {
+            "type": "cofactor.pair",
+            "secret_sha256": base64url(hashlib.sha256(self.secret.encode()).digest()),
+            "key": {"kty": "OKP", "crv": "Ed25519", "x": base64url(signer.public)},
+            "name": "Alice's phone",
+            "push": {"service": "FCM", "token": "registration-token"},
+        }
+        return self.sign(signer, **{**said, **changes})
+
+    def decide(self, prompt: Prompt[Any], now: int, signer: Ed25519 | None = None, **changes: Any) -> Signed:
+        assert prompt.send is not None
+        assert prompt.send.payload is not None
+        seen = prompt.send.payload
+        said = {
+            "type": "cofactor.answer",
+            "challenge": seen["challenge"],
+            "user": self.user,
+            "device": self.device,
+            "decision": "approve",
+            "number": prompt.show.get("number", ""),
+            "shown_sha256": base64url(hashlib.sha256(seen["shown"].encode()).digest()),
+            "time": now // SECOND,
+        }
+        return self.sign(signer, **{**said, **changes})
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        if self.paired:
+            return self.decide(prompt, now)
+        self.paired = True
+        return self.pair()
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        other = Ed25519(b"nobody's".ljust(32))
+        if self.paired:
+            return self.decide(prompt, now, other)
+        return self.pair(other, secret_sha256=base64url(hashlib.sha256(b"guess").digest()))
+
+    def learn(self, show: str) -> None:
+        assert not show
+
+
 DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
     "totp": lambda enrollment: AuthenticatorApp(enrollment.show["barcode_uri"]),
     "sms": lambda _: Letterbox(),
     "voice": lambda _: Letterbox(),
     "email": lambda _: Letterbox(),
+    "push": lambda enrollment: Phone(enrollment.show["barcode_uri"], "usr_alice", "push|dev_8Rk2TqLmXw4YbN0a"),
     "recovery-code": lambda enrollment: Paper(enrollment.show["recovery_code"]),
 }
 """One row per kind; a plugin's kind needs one too before it is installed beside these tests."""

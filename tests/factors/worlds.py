@@ -5,14 +5,16 @@ import hmac
 import random
 from collections.abc import Sequence
 
-from cofactor_server.domain.proofs import Account, Context, Purpose
+from cofactor_server.domain.proofs import Account, Context, Names, Purpose
 
 SECOND = 1_000_000
 NOW = 1_700_000_010 * SECOND
 """The first second of a step of 30."""
 
-ALICE = Account("usr_alice", "alice@example.com", "Acme Corp")
-MALLORY = Account("usr_mallory", "mallory@example.com", "Acme Corp")
+ISSUER = "https://mfa.example.com/"
+ALICE = Account("usr_alice", "alice@example.com", "Acme Corp", ISSUER)
+MALLORY = Account("usr_mallory", "mallory@example.com", "Acme Corp", ISSUER)
+NAMES = Names(ISSUER, "5a" * 16, "usr_alice", "push|dev_8Rk2TqLmXw4YbN0a", "alice@example.com")
 
 
 class SeededEntropy:
@@ -35,7 +37,7 @@ class SeededEntropy:
 
 def at(now: int, purpose: Purpose = Purpose.LOGIN) -> Context:
     """Return the context of a decision at `now`, in microseconds."""
-    return Context(application="Shop", purpose=purpose, now=now, code_mac=code_mac)
+    return Context(application="Shop", purpose=purpose, now=now, source="203.0.113.7", code_mac=code_mac, names=NAMES)
 
 
 def code_mac(code: str, key_id: str) -> tuple[str, bytes]:

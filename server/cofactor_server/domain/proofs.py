@@ -55,6 +55,20 @@ class Account:
     """What the user calls the account, such as an email address; shown inside an authenticator app."""
     issuer_label: str
     """The deployment's friendly name, shown beside `label`."""
+    issuer: str = ""
+    """The deployment's URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a challenge is bound to, in words that a device can sign."""
+
+    issuer: str = ""
+    challenge_id: str = ""
+    user_id: str = ""
+    authenticator_id: str = ""
+    account: str = ""
+    """What the user calls the account, as in `Account.label`."""
 
 
 CodeMac: TypeAlias = Callable[[str, str], tuple[str, bytes]]
@@ -84,6 +98,8 @@ class Context:
     code_mac: CodeMac = field(default=_unbound, repr=False)
     """Binds a short code to this challenge and authenticator: a factor keeps the MAC, never the code (security.md 10).
     Only where the factor prompts."""
+    names: Names = field(default_factory=Names)
+    """Only where the factor prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,8 @@ class Enrollment(Generic[C]):
     """Shown once to the user and never stored in clear: `secret`, `barcode_uri`, `recovery_code`."""
     name: str = ""
     """A masked, displayable description, such as `XXXXXXXXXXX5044`; empty where contract section 9 has none."""
+    unique: str | None = field(default=None, repr=False)
+    """What must be unique over all users of this kind while it is pending, such as the hash of a pairing secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +178,8 @@ class Approved(Generic[C]):
     """What must be unique over all users of this kind, such as a WebAuthn credential id."""
     show: str = field(default="", repr=False)
     """Shown once to the user: the replacement recovery code."""
+    name: str = ""
+    """What the proof calls the authenticator, such as a device's name; the user's own name for it wins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from types import NoneType
 from typing import Any, TypeAlias
@@ -24,6 +25,7 @@ from cofactor_server.domain.proofs import (
     Verdict,
 )
 from cofactor_server.factors.factor import Factor
+from cofactor_server.factors.push import Push
 from cofactor_server.factors.recovery_code import RecoveryCode
 from cofactor_server.factors.sent_code import Email, Sms, Voice
 from cofactor_server.factors.totp import Totp
@@ -79,17 +81,21 @@ class Registered:
         return f"{type(self._factor).__module__}:{type(self._factor).__qualname__}"
 
     def decode(self, credential: bytes) -> Any:
-        """Return the credential as its factor knows it, for `Context.siblings`.
+        """Return the credential as its factor knows it, for `Context.siblings` and for calls that a device signs.
 
         Raises:
             CredentialUnreadable: It is not what the factor writes.
         """
         return self._read(self._credentials, credential, "credential")
 
+    def encode(self, credential: Any) -> bytes:
+        """Return a credential as it is kept."""
+        return self._encode(credential)
+
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> EncodedEnrollment:
         """See `Factor.enroll`."""
         made = self._factor.enroll(account, destination, options)
-        return Enrollment(self._encode(made.credential), made.show, made.name)
+        return Enrollment(self._encode(made.credential), made.show, made.name, made.unique)
 
     def challenge(self, credential: bytes, context: Context) -> EncodedPrompt:
         """See `Factor.challenge`.
@@ -115,7 +121,7 @@ class Registered:
         except PARSE_ERRORS:
             return Mismatch()
         if isinstance(verdict, Approved):
-            return Approved(self._encode(verdict.credential), verdict.facts, verdict.unique, verdict.show)
+            return replace(verdict, credential=self._encode(verdict.credential))
         return verdict
 
     def _read(self, decoder: msgspec.msgpack.Decoder[Any], stored: bytes, what: str) -> Any:
@@ -174,6 +180,7 @@ def shipped(entropy: Entropy, *, strict: bool = False) -> tuple[Registered, ...]
         register(Sms(entropy)),
         register(Voice(entropy)),
         register(Email(entropy)),
+        register(Push(entropy, strict=strict)),
         register(RecoveryCode(entropy)),
     )
 
