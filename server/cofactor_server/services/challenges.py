@@ -86,7 +86,9 @@ def prepare(
         if replaced or earlier in too_many:
             work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
     challenge_id = new_id(entropy, "")
-    bound = replace(context, code_mac=credentials.code_mac(challenge_id, authenticator.id))
+    user = work.user(authenticator.user_id)
+    account = (user.label or user.subject) if user is not None else ""
+    bound = credentials.bound(context, challenge_id, authenticator, account)
     prompt = factor.challenge(credentials.open(authenticator), bound)
     challenge = Challenge(
         user_id=authenticator.user_id,

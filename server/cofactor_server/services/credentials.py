@@ -9,7 +9,7 @@ import msgspec
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import CodeMac, Facts, Kind
+from cofactor_server.domain.proofs import Context, Facts, Kind, Names
 from cofactor_server.factors.registry import Registered, Registry
 from cofactor_server.store.work import Work
 from cofactor_server.vault.columns import Columns
@@ -32,6 +32,7 @@ class Credentials:
     """The factors that are switched on, and the credentials they keep."""
 
     def __init__(self, deployment: Deployment, factors: Registry, columns: Columns, short_codes: ShortCodes) -> None:
+        self._issuer = deployment.issuer
         self._factors = factors
         self._columns = columns
         self._short_codes = short_codes
@@ -76,9 +77,11 @@ class Credentials:
         """
         return self._columns.open("challenges", "expected", challenge.user_id, challenge.id, challenge.expected)
 
-    def code_mac(self, challenge_id: str, authenticator_id: str) -> CodeMac:
-        """Return what binds short codes to a challenge of an authenticator, for `Context.code_mac`."""
-        return functools.partial(self._short_codes.mac, challenge_id, authenticator_id)
+    def bound(self, context: Context, challenge_id: str, authenticator: Authenticator, account: str = "") -> Context:
+        """Return the context of one challenge of an authenticator: short codes and signatures are bound to it."""
+        names = Names(self._issuer, challenge_id, authenticator.user_id, authenticator.id, account)
+        code_mac = functools.partial(self._short_codes.mac, challenge_id, authenticator.id)
+        return replace(context, code_mac=code_mac, names=names)
 
     def seal_answer(self, challenge: Challenge, answer: Answer) -> bytes:
         """Return what an approval showed, as it is stored."""

@@ -81,9 +81,11 @@ class Enroll:
         if factor is None:
             return FactorDisabled()
         self._make_room(work, mine, now)
-        account = Account(user.id, user.label or user.subject, self.enrolling.deployment.friendly_name)
+        deployment = self.enrolling.deployment
+        account = Account(user.id, user.label or user.subject, deployment.friendly_name, deployment.issuer)
         made = factor.enroll(account, self.request.destination, self.request.options)
         authenticator = self._pending(user, self.request.kind, self.request.name or made.name, made.credential, now)
+        authenticator = replace(authenticator, unique_ref=made.unique)
         work.save_authenticator(authenticator)
         event = Event(user.id, EventName.AUTHENTICATOR_ENROLLING, now, client.id, authority.login_id, authenticator.id)
         work.record(replace(event, source=authority.source))

@@ -80,9 +80,10 @@ class Guessing:
 
         Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device.
         """
-        match self._verify(attempt, candidate, work.authenticators(attempt.user_id)):
-            case Approved(credential, facts, unique, show):
-                return self._approved(work, attempt, candidate.authenticator, credential, facts, unique, show)
+        verdict = self._verify(attempt, candidate, work.authenticators(attempt.user_id))
+        match verdict:
+            case Approved():
+                return self._approved(work, attempt, candidate.authenticator, verdict)
             case Denied():
                 return NotProven(denied=True)
             case Mismatch(replay=replay, cloned=cloned):
@@ -111,8 +112,8 @@ class Guessing:
         for candidate in tried:
             verdict = self._verify(attempt, candidate, everything)
             match verdict:
-                case Approved(credential, facts, unique, show):
-                    return self._approved(work, attempt, candidate.authenticator, credential, facts, unique, show)
+                case Approved():
+                    return self._approved(work, attempt, candidate.authenticator, verdict)
                 case Denied():
                     denied = True
                 case Mismatch(hint=h, replay=replay, cloned=cloned):
@@ -138,27 +139,21 @@ class Guessing:
         if challenge is not None:
             expected = credentials.open_expected(challenge)
             siblings = credentials.siblings(factor, authenticator, everything)
-            bound = credentials.code_mac(challenge.id, authenticator.id)
-            context = replace(context, siblings=siblings, code_mac=bound)
+            context = credentials.bound(replace(context, siblings=siblings), challenge.id, authenticator)
         return factor.verify(credentials.open(authenticator), expected, attempt.proof, context)
 
     def _approved(
-        self,
-        work: Work,
-        attempt: Attempt,
-        authenticator: Authenticator,
-        credential: bytes,
-        facts: Facts,
-        unique: str | None,
-        show: str,
+        self, work: Work, attempt: Attempt, authenticator: Authenticator, verdict: Approved[bytes]
     ) -> Proven | AuthenticatorRegistered:
+        unique = verdict.unique
         if unique is not None and work.is_held_by_another(authenticator, unique):
             return AuthenticatorRegistered()
         proven = replace(
             authenticator,
-            credential=self._credentials.seal(authenticator.user_id, authenticator.id, credential),
+            credential=self._credentials.seal(authenticator.user_id, authenticator.id, verdict.credential),
+            name=authenticator.name or verdict.name,
             last_used_at=attempt.now,
-            acr=level_of(facts).acr,
+            acr=level_of(verdict.facts).acr,
             unique_ref=unique if unique is not None else authenticator.unique_ref,
             guard=authenticator.guard.succeeded(),
         )
@@ -166,7 +161,7 @@ class Guessing:
             if twin.id != proven.id:
                 work.save_authenticator(replace(twin, guard=proven.guard))
         work.save_authenticator(proven)
-        return Proven(proven, facts, show)
+        return Proven(proven, verdict.facts, verdict.show)
 
     def _failed(
         self, work: Work, attempt: Attempt, authenticator: Authenticator, *, known: bool, name: EventName

@@ -483,9 +483,9 @@ class PromptForDevice(_message.Message):
     challenge_id: _builtins.str
     """Names the challenge."""
     shown: _builtins.bytes
-    """What the device shows its user before the user decides: a JSON object, members of which may be absent. `account` and
-    `application` are names, `address` the network address the login comes from, `time` RFC 3339 in UTC. The answer holds
-    the hash of exactly these octets.
+    """What the device shows its user before the user decides: a JSON object; members may be absent. `account` and
+    `application` are names, `address` the network address the login comes from, `time` in seconds since the Unix epoch,
+    `transaction` an object of texts. The answer holds the hash of exactly these octets.
     """
     number_wanted: _builtins.bool
     """Whether the user types the number the login page shows. False for devices that only approve."""
