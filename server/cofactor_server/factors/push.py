@@ -152,6 +152,7 @@ class Push:
     credential_type: ClassVar[type[PushCredential]] = PushCredential
     expected_type: ClassVar[type[PushExpected]] = PushExpected
     prompts: Final = True
+    on_device: Final = True
     listed_type: Final = "push-notification"
     authenticator_type: Final = "oob"
 
