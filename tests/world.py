@@ -52,6 +52,13 @@ class Outbox:
         """Remember it."""
         self.sent.append(message)
 
+    def carries(self, channel: str) -> bool:
+        """Whether messages can be sent over a channel: over all."""
+        return True
+
+    async def close(self) -> None:
+        """Keep what is remembered."""
+
 
 @dataclass
 class World:

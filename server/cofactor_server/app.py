@@ -177,6 +177,7 @@ class Application:
     async def close(self) -> None:
         """Decide what was accepted, then close everything."""
         await self._group_commit.close()
+        await self.configuration.sender.close()
         await self.database.close()
         self._signer.close()
         self._passwords.close()

@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 
 from cofactor_server import serving
 from cofactor_server.app import Application, Configuration, opened
+from cofactor_server.delivery.texts import Texts
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Message
@@ -36,6 +37,7 @@ HOSTS = (HOST, "localhost", "::1")
 REALM = "demo"
 USERNAME = "jane@example.com"
 CLIENT_NAME = "Demo client"
+FRIENDLY_NAME = "Cofactor demo"
 PASSWORD_LENGTH = 20
 REMEMBERED = 1_000
 """Messages the outbox holds."""
@@ -61,21 +63,31 @@ class Outbox:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._texts = Texts(FRIENDLY_NAME)
         self._sent: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
 
     async def send(self, message: Message) -> None:
         """Keep one message."""
+        written = self._texts.written(message, "")
         time = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
         entry: dict[str, Any] = {
             "channel": message.channel,
             "to": message.to,
-            "text": f"{message.code} is your code for Cofactor demo",
+            **({"subject": written.subject} if written.subject else {}),
+            "text": written.text,
             "code": message.code,
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         if message.payload is not None:
             entry["payload"] = dict(message.payload)
         self._sent.append(entry)
+
+    def carries(self, channel: str) -> bool:  # noqa: ARG002 - it takes what a sender takes
+        """Return True: here anything can be sent."""
+        return True
+
+    async def close(self) -> None:
+        """Do nothing."""
 
     def messages(self) -> list[dict[str, Any]]:
         """Return what was sent, newest last."""
@@ -128,7 +140,7 @@ def _configuration(state: Path, address: str, outbox: Outbox) -> Configuration:
         keyring=Keyring.load(keyring_file, clock, entropy),
         deployment=Deployment(
             issuer=f"http://{address}/",
-            friendly_name="Cofactor demo",
+            friendly_name=FRIENDLY_NAME,
             default_realm=REALM,
             mfa_policy=MfaPolicy.ALWAYS,
             kinds=frozenset(registry.load(entropy)),

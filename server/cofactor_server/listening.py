@@ -7,9 +7,10 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.server import PlaintextRefused
 from cofactor_server.rpc.tls import TlsFiles, server_context
-from cofactor_server.settings import Settings, is_loopback, split_address
+from cofactor_server.settings import Settings, split_address
 
 BACKLOG = 2_048
 

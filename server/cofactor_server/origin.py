@@ -1,5 +1,6 @@
 """Where an in-process call comes from: an object the HTTP edge hands over, which no socket peer can forge."""
 
+import ipaddress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -17,3 +18,11 @@ class Origin:
 
 CURRENT_ORIGIN: ContextVar[Origin | None] = ContextVar("CURRENT_ORIGIN", default=None)
 """Set by the HTTP edge before it calls; read once, when the call is made."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,6 +1,5 @@
 """Settings from the environment and an optional file; a bad one stops the start with one line that names it."""
 
-import ipaddress
 import os
 import tomllib
 from pathlib import Path
@@ -16,9 +15,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cofactor_server.delivery.settings import DeliverySettings
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP
 from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
 from cofactor_server.rpc.tls import TlsFiles
 from cofactor_server.seams import MINUTE
@@ -33,14 +34,6 @@ _DATABASES = ("sqlite:///", "postgresql://")
 
 class SettingsInvalid(Exception):
     """The settings can't be used. The text names the variables, and never a value that may be secret."""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name or address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -103,7 +96,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 """In the environment with commas between them, in the file a list."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, DeliverySettings):
     """What an operator decides. Nothing has a default that would be unsafe; secrets are paths of files."""
 
     model_config = SettingsConfigDict(

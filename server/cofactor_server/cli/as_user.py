@@ -155,7 +155,7 @@ def as_user(command: Callable[..., None]) -> Callable[..., None]:
 def _channel(target: str, ca_file: Path | None) -> "grpc.Channel":
     import grpc
 
-    from cofactor_server.settings import is_loopback
+    from cofactor_server.origin import is_loopback
 
     local = target.startswith("unix:") or is_loopback(target.rpartition(":")[0].strip("[]"))
     if ca_file is None and local:

@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cofactor_server.app import Configuration, opened
+from cofactor_server.delivery import providers
+from cofactor_server.delivery.providers import DeliveryUnusable
+from cofactor_server.domain.factor_kinds import EMAIL, SMS, VOICE
 from cofactor_server.factors import registry
 from cofactor_server.seams import SystemClock, SystemEntropy
 from cofactor_server.services.operators import Operators
@@ -13,12 +16,15 @@ from cofactor_server.vault.keyring import Keyring, KeyringInvalid
 
 R = TypeVar("R")
 
+CHANNELS = frozenset({SMS, VOICE, EMAIL})
+"""Kinds that are nothing without a channel of their name. A push reaches devices that watch, without any."""
+
 
 def configured(settings: Settings) -> Configuration:
     """Return what settings compose.
 
     Raises:
-        SettingsInvalid: The keyring can't be read, or a factor does not exist.
+        SettingsInvalid: The keyring or a provider's file can't be read, or a factor does not exist or can't be served.
     """
     clock, entropy = SystemClock(), SystemEntropy()
     try:
@@ -29,12 +35,20 @@ def configured(settings: Settings) -> Configuration:
     known = registry.load(entropy, strict=deployment.strict)
     if unknown := sorted(deployment.kinds - known.keys()):
         raise SettingsInvalid(f"COFACTOR_FACTORS: no factor {', '.join(unknown)}; there are {', '.join(known)}")
+    try:
+        sender = providers.composed(settings, settings.friendly_name, clock, entropy)
+    except DeliveryUnusable as problem:
+        raise SettingsInvalid(str(problem)) from None
+    unsent = sorted(kind for kind in deployment.kinds & known.keys() & CHANNELS if not sender.carries(kind))
+    if unsent:
+        raise SettingsInvalid(f"COFACTOR_FACTORS: nothing carries {unsent[0]}; name a provider in COFACTOR_DELIVERY")
     return Configuration(
         database_url=settings.database(),
         keyring=keyring,
         deployment=deployment,
         clock=clock,
         entropy=entropy,
+        sender=sender,
         trusted_proxies=settings.trusted_proxies,
         access_log=settings.access_log,
     )

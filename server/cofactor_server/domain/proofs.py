@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from cofactor_server.domain.events import NoticeName
+
 C = TypeVar("C")
 S = TypeVar("S")
 
@@ -144,6 +146,10 @@ class Message:
     purpose: Purpose = Purpose.LOGIN
     language: str = ""
     """A BCP 47 tag such as `de` or `pt-BR`; empty for the deployment's own."""
+    notice: NoticeName | None = None
+    """What the user is told of, where this is no code."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Of a notice: `kind` of the authenticator, `time` and `source`. Never a secret."""
 
 
 @dataclass(frozen=True, slots=True)

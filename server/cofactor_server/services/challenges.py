@@ -36,7 +36,20 @@ class Sender(Protocol):
     """Sends messages after commit, at most once."""
 
     async def send(self, message: Message) -> None:
-        """Send one message; whoever asked for it may ask again."""
+        """Send one message; whoever asked for it may ask again.
+
+        Raises:
+            DeliveryFailed: It was not sent, or nobody knows.
+            DestinationRefused: Nothing arrives where it was to go.
+        """
+        ...
+
+    def carries(self, channel: str) -> bool:
+        """Whether messages can be sent over a channel."""
+        ...
+
+    async def close(self) -> None:
+        """Close what it holds open."""
         ...
 
 
@@ -46,6 +59,13 @@ class NoSender:
     async def send(self, message: Message) -> None:  # noqa: ARG002 - it takes what a sender takes
         """Refuse."""
         raise Unimplemented
+
+    def carries(self, channel: str) -> bool:  # noqa: ARG002 - the same
+        """Return False."""
+        return False
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Sends a message after commit: texts, providers, and what guards them."""
