@@ -13,6 +13,7 @@ from cofactor_server.domain.clients import MFA_GRANTS, Client, GrantType
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Message
 from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.errors import DeliveryFailed
 from cofactor_server.factors.registry import Registered
 from cofactor_server.seams import SECOND, SystemEntropy
 from cofactor_server.services.operators import NewClient, NewUser
@@ -47,9 +48,13 @@ class Outbox:
     """Remembers what was sent."""
 
     sent: list[Message] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
+    """Channels over which nothing gets through."""
 
     async def send(self, message: Message) -> None:
         """Remember it."""
+        if message.channel in self.down:
+            raise DeliveryFailed
         self.sent.append(message)
 
     def carries(self, channel: str) -> bool:
@@ -76,10 +81,17 @@ class World:
         return await self.app.operators.create_client(NewClient(**{**defaults, **given}))  # type: ignore[arg-type]
 
     async def user(
-        self, subject: str = "alice@example.test", *, realm: str = "default", mfa_policy: MfaPolicy | None = None
+        self,
+        subject: str = "alice@example.test",
+        *,
+        realm: str = "default",
+        mfa_policy: MfaPolicy | None = None,
+        email: str = "",
+        email_verified: bool = False,
     ) -> User:
         """Create a user whose password is `PASSWORD`."""
-        return await self.app.operators.create_user(NewUser(realm, subject, PASSWORD, subject, mfa_policy))
+        new = NewUser(realm, subject, PASSWORD, subject, mfa_policy, email, email_verified)
+        return await self.app.operators.create_user(new)
 
     def otp(self, secret: str, *, steps: int = 0, period: int = 30, digits: int = 6, algorithm: str = "SHA1") -> str:
         """Return the code an authenticator app shows now, or `steps` later."""

@@ -38,6 +38,7 @@ from cofactor_server.services.minting import Mint
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.operators import Operators
 from cofactor_server.services.policy import Policy
+from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer
 from cofactor_server.services.refreshing import RefreshTokens
@@ -110,7 +111,7 @@ class Application:
         guessing = Guessing(credentials)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
-        self.operators = Operators(records, self._passwords, clock, entropy)
+        self.operators = Operators(records, self._passwords, ProfileAddresses(credentials, entropy), clock, entropy)
         self.upkeep = Upkeep(database, records, columns, signer, clock)
         self.services = Services(
             tokens=Tokens(

@@ -63,6 +63,24 @@ def test_a_user_is_created_listed_blocked_reset_and_deleted(deployed: Invoke) ->
     assert parsed(deployed("users", "list", "--json")) == []
 
 
+def test_a_profile_address_is_given_changed_and_taken_away(deployed: Invoke) -> None:
+    create = ("users", "create", "jane", "--no-password", "--json")
+    made = parsed(deployed(*create, "--email", "jane@example.com", "--email-verified"))
+    assert (made["email"], made["email_verified"]) == ("jane@example.com", True)
+    (listed,) = parsed(deployed("users", "list", "--json"))
+    assert [(a["kind"], a["state"]) for a in listed["authenticators"]] == [("email", "active")]
+    changed = parsed(deployed("users", "set-email", "jane", "doe@example.com", "--json"))
+    assert (changed["email"], changed["email_verified"]) == ("doe@example.com", False)
+    assert parsed(deployed("users", "list", "--json"))[0]["authenticators"] == []
+    assert "no mail address" in deployed("users", "set-email", "jane", "").stdout
+
+
+@pytest.mark.parametrize("given", [("--email", "jane"), ("--email-verified",)])
+def test_a_profile_address_that_is_none_is_refused(given: tuple[str, ...], deployed: Invoke) -> None:
+    assert "email" in line_of(deployed("users", "create", "jane", "--no-password", *given))
+    assert parsed(deployed("users", "list", "--json")) == []
+
+
 def test_a_password_is_typed_twice(deployed: Invoke) -> None:
     assert deployed("users", "create", "jane", typed=f"{PASSWORD}\n{PASSWORD}\n").exit_code == 0
 

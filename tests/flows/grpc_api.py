@@ -216,6 +216,11 @@ class GrpcApi:
                 wanted = {"recovery_code": authenticators.RecoveryCodeEnrollment(count=count)}
             case "sms":
                 wanted = {"sms": authenticators.SmsEnrollment(phone_number=destination)}
+            case "voice":
+                wanted = {"voice": authenticators.VoiceEnrollment(phone_number=destination)}
+            case "hotp":
+                hotp = authenticators.HotpEnrollment(algorithm=_ALGORITHMS[algorithm], digits=digits)
+                wanted = {"hotp": hotp}
             case "email":
                 wanted = {"email": authenticators.EmailEnrollment(email=destination)}
             case "push":

@@ -157,6 +157,8 @@ class RestApi:
                 wanted = {"authenticator_types": ["otp"]}
             case "sms":
                 wanted = {"authenticator_types": ["oob"], "oob_channels": ["sms"], "phone_number": destination}
+            case "voice":
+                wanted = {"authenticator_types": ["oob"], "oob_channels": ["voice"], "phone_number": destination}
             case "email":
                 wanted = {"authenticator_types": ["oob"], "oob_channels": ["email"], "email": destination}
             case "push":

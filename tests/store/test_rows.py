@@ -32,6 +32,10 @@ USER = user(
     mfa_policy=MfaPolicy.NEVER,
     enrollment=Enrollment.TICKET,
     password_hash="$argon2id$…",
+    email="zoë@example.com",
+    email_verified=True,
+    phone_full_at=NOW + 7,
+    email_full_at=NOW + 8,
 )
 CLIENT = Client(
     id="c",
@@ -66,6 +70,7 @@ AUTHENTICATOR = Authenticator(
     removed_at=NOW + 3,
     acr=Level.MFA.acr,
     guard=Guard(4, NOW + 5, NOW + 6, (NOW, NOW + 1)),
+    implicit=True,
 )
 CHALLENGE = Challenge(
     user_id="u0",

@@ -19,6 +19,14 @@ R = TypeVar("R")
 
 Subject = Annotated[str, typer.Argument(metavar="NAME", help="What the user calls itself.")]
 Realm = Annotated[str, typer.Option(help="Default: COFACTOR_DEFAULT_REALM.")]
+Verified = Annotated[
+    bool,
+    typer.Option(
+        "--email-verified",
+        help="The address is known to be the user's: codes go there without enrolling, where COFACTOR_FACTORS has "
+        "email; it is no reason by itself to skip or to ask for a second factor.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
@@ -43,6 +51,8 @@ def _view(user: "User", authenticators: "list[Authenticator]") -> dict[str, Any]
         "realm": user.realm,
         "name": user.subject,
         "label": user.label,
+        "email": user.email or None,
+        "email_verified": user.email_verified,
         "blocked": user.blocked,
         "has_password": bool(user.password_hash),
         "mfa_policy": user.mfa_policy,
@@ -61,6 +71,8 @@ def create(
     realm: Realm = "",
     label: Annotated[str, typer.Option(help="What an authenticator app shows, such as a mail address.")] = "",
     mfa_policy: Annotated[MfaPolicy | None, typer.Option(help="Overrides the client's and the deployment's.")] = None,
+    email: Annotated[str, typer.Option(help="The profile's mail address.")] = "",
+    email_verified: Verified = False,
     password_stdin: FromStdin = False,
     no_password: Annotated[bool, typer.Option("--no-password", help="Somebody else checks it and vouches.")] = False,
     as_json: Json = False,
@@ -74,7 +86,9 @@ def create(
     user = _on(
         name,
         realm,
-        lambda operators, where: operators.create_user(NewUser(where, name, password, label, mfa_policy)),
+        lambda operators, where: operators.create_user(
+            NewUser(where, name, password, label, mfa_policy, email, email_verified)
+        ),
     )
     if as_json:
         dump(_view(user, []))
@@ -168,6 +182,22 @@ def _set_blocked(name: str, realm: str, *, blocked: bool, as_json: bool) -> None
         dump({"id": user.id, "blocked": user.blocked})
     else:
         say(f"{user.subject} in {user.realm}: {'blocked' if user.blocked else 'not blocked'}")
+
+
+@app.command("set-email")
+def set_email(
+    name: Subject,
+    email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The profile's mail address; empty for none.")],
+    realm: Realm = "",
+    email_verified: Verified = False,
+    as_json: Json = False,
+) -> None:
+    """Give a user's profile another mail address; the user is told."""
+    user = _on(name, realm, lambda operators, where: operators.set_email(where, name, email, verified=email_verified))
+    if as_json:
+        dump({"id": user.id, "email": user.email or None, "email_verified": user.email_verified})
+    else:
+        say(f"{user.subject} in {user.realm}: has {'a' if user.email else 'no'} mail address")
 
 
 @app.command("set-password")

@@ -53,6 +53,13 @@ class Authenticator:
     acr: str = ""
     """The highest level it has reached alone with a first factor; what guards adding and removing (S34)."""
     guard: Guard = field(default_factory=Guard)
+    implicit: bool = False
+    """True for a verified profile address: nobody enrolled it, so it counts as no enrollment and is not removed."""
+
+    @property
+    def group(self) -> str:
+        """What it shares with the authenticators it is linked to, and with no other."""
+        return self.link_id or self.id
 
     def usable(self) -> bool:
         """Whether it may serve a login."""
@@ -75,11 +82,30 @@ def enrolled(authenticators: Iterable[Authenticator]) -> bool:
     """Tell whether a user is enrolled (security.md 1).
 
     Confirmed and not removed is enough: an authenticator that failures disabled, or of a kind that is switched off,
-    still counts, so that exhausting it never opens the way to enroll another. Recovery codes do not count.
+    still counts, so that exhausting it never opens the way to enroll another. Recovery codes do not count, and neither
+    does a profile address that nobody enrolled.
     """
-    return any(a.state in (State.ACTIVE, State.DISABLED) and a.kind != RECOVERY_CODE for a in authenticators)
+    confirmed = (State.ACTIVE, State.DISABLED)
+    return any(a.state in confirmed and a.kind != RECOVERY_CODE and not a.implicit for a in authenticators)
+
+
+def held(authenticators: Iterable[Authenticator]) -> int:
+    """Return how many authenticators a user enrolled and can use; a linked pair, having one budget, is one."""
+    return len({a.group for a in authenticators if a.usable() and a.kind != RECOVERY_CODE and not a.implicit})
 
 
 def offered_order(authenticators: Iterable[Authenticator]) -> list[Authenticator]:
-    """Return authenticators as they are offered: confirmed last first, pending after, recovery codes last (S199)."""
-    return sorted(authenticators, key=lambda a: (a.kind == RECOVERY_CODE, -(a.confirmed_at or 0), -a.created_at, a.id))
+    """Return authenticators as they are offered: confirmed last first, pending after, recovery codes last (S199).
+
+    Of two that were confirmed together the one comes first that was used last: the one that was asked for.
+    """
+    return sorted(
+        authenticators,
+        key=lambda a: (
+            a.kind == RECOVERY_CODE,
+            -(a.confirmed_at or 0),
+            -(a.last_used_at or 0),
+            -a.created_at,
+            a.id,
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from cofactor_server.seams import DAY, MINUTE
+from cofactor_server.seams import DAY, HOUR, MINUTE
 
 STRANGER_FAILURES_PER_DAY = 30
 KNOWN_SOURCE_LIFE = 30 * DAY
@@ -33,6 +33,9 @@ class Bucket:
         return max(full_at, now) + self.refill
 
 
+PHONE_SENDS = Bucket(size=10, refill=HOUR)
+EMAIL_SENDS = Bucket(size=20, refill=MINUTE)
+"""Messages to one user, over all of the user's addresses (contract section 8)."""
 FAILED_CODES = Bucket(size=10, refill=6 * MINUTE)
 SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
 """A source's budget over all users is ten of a user's; it slows and never disables."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cofactor_server.domain.factor_kinds import RESTRICTED
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import MfaPolicy
@@ -29,6 +30,10 @@ class Deployment:
     """How long ago a vouched first factor may lie, in microseconds."""
     strict: bool = False
     """The strict profile (requirements, "Where the references disagree")."""
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""
+        return kind in self.kinds and not (self.strict and kind in RESTRICTED)
 
     @property
     def mfa_audience(self) -> str:

@@ -12,5 +12,11 @@ RECOVERY_CODE = "recovery-code"
 OTP_KINDS = frozenset({TOTP, HOTP})
 """Kinds whose code goes straight to the Token endpoint, with no challenge before it."""
 
+PHONE_KINDS = frozenset({SMS, VOICE})
+"""Kinds that reach one telephone number, and are enrolled together where both are switched on (contract section 9)."""
+
+RESTRICTED = PHONE_KINDS | {EMAIL}
+"""Kinds whose codes others may read on their way: the strict profile serves none of them (S80, S94)."""
+
 OURS = frozenset({TOTP, HOTP, SMS, VOICE, EMAIL, PUSH, WEBAUTHN, RECOVERY_CODE})
 """Kinds with a name of their own in the protocol, whether or not this process serves them."""

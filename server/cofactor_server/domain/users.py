@@ -39,3 +39,11 @@ class User:
     """Overrides the client's way of enrolling; TICKET after a reset."""
     password_hash: str = field(default="", repr=False)
     """argon2id; empty for users whose password somebody else checks."""
+    email: str = field(default="", repr=False)
+    """The profile's address; empty for none."""
+    email_verified: bool = False
+    """Whether somebody made sure that the address is the user's: then codes go there without enrolling."""
+    phone_full_at: int = 0
+    """The budget of text messages and calls, as `domain.budgets.Bucket` keeps one."""
+    email_full_at: int = 0
+    """The budget of codes by mail, likewise."""

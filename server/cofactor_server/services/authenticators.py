@@ -12,12 +12,13 @@ from cofactor_server.domain.authenticators import (
 )
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.factor_kinds import OURS, RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.errors import (
     AuthenticatorNotFound,
     AuthenticatorTypeUnsupported,
+    AuthenticatorUndeletable,
     BearerInvalid,
     CofactorError,
     FactorDisabled,
@@ -86,6 +87,8 @@ class Remove:
             return found
         if refusal := self.authority.may_change(work.authenticators(found.user_id)):
             return refusal
+        if found.implicit:
+            return AuthenticatorUndeletable()
         for twin in linked(work, found):
             remove(work, twin, now)
         if found.state is not State.PENDING:
@@ -95,7 +98,8 @@ class Remove:
         rest = work.authenticators(found.user_id)
         if found.kind != RECOVERY_CODE and found.state is not State.PENDING and not enrolled(rest):
             for left in rest:
-                remove(work, left, now)
+                if not left.implicit:
+                    remove(work, left, now)
         return None
 
 
@@ -146,10 +150,16 @@ class Authenticators:
         )
 
     async def list(self, caller: Caller) -> Sequence[Authenticator]:
-        """Return the user's authenticators as they are offered; pending ones while they can be confirmed."""
+        """Return the user's authenticators as they are offered; pending ones while they can be confirmed.
+
+        A profile address is an authenticator only where codes by mail are on.
+        """
         account = await self._account(caller)
         now = self._enrolling.clock.now()
-        return offered_order(a for a in account.authenticators if not a.lapsed(now))
+        serves = self._enrolling.credentials.factor
+        return offered_order(
+            a for a in account.authenticators if not a.lapsed(now) and (not a.implicit or serves(a.kind))
+        )
 
     async def get(self, caller: Caller, authenticator_id: str) -> Authenticator:
         """Return one authenticator of the user.
@@ -177,6 +187,7 @@ class Authenticators:
 
         Raises:
             AuthenticatorNotFound: The user has no such authenticator.
+            AuthenticatorUndeletable: It is the profile's verified address.
             InsufficientAuthentication: The token shows less than the user's authenticators reach.
         """
         decision = Remove(self._enrolling.clock, Authority.of(caller), authenticator_id)
@@ -186,6 +197,8 @@ class Authenticators:
     def _check(self, request: EnrollmentRequest) -> None:
         """Let the factor refuse bad options before anything is queued; what it makes is thrown away."""
         factor = self._enrolling.credentials.factor(request.kind)
+        if request.kind == EMAIL and not request.destination:
+            return  # the profile's address, which is read under the lock
         if factor is not None:
             factor.enroll(Account("", "", ""), request.destination, request.options)
 

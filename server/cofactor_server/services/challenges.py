@@ -26,6 +26,7 @@ from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.sending import charge
 from cofactor_server.services.standing import login_refusal
 from cofactor_server.store.work import Needs, Work
 
@@ -158,6 +159,9 @@ class CreateChallenge:
         picked = self._pick(mine)
         if isinstance(picked, CofactorError):
             return picked
+        user = work.user(login.user_id)
+        if user is not None and (refusal := charge(work, user, picked.kind, now)):
+            return refusal
         context = Context(self.client.name, Purpose.LOGIN, now, self.source)
         owner = (login.id, self.client.id, login.epoch)
         return prepare(work, self.credentials, self.entropy, picked, context, owner)

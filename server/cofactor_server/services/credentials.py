@@ -36,7 +36,7 @@ class Credentials:
         self._factors = factors
         self._columns = columns
         self._short_codes = short_codes
-        self.kinds: tuple[Kind, ...] = tuple(kind for kind in factors if kind in deployment.kinds)
+        self.kinds: tuple[Kind, ...] = tuple(kind for kind in factors if deployment.serves(kind))
         """Factors that are switched on, in the order of the registry."""
 
     def factor(self, kind: Kind) -> Registered | None:
@@ -47,6 +47,10 @@ class Credentials:
         """Whether challenges of a kind are answered on a device, while their login polls."""
         factor = self.factor(kind)
         return factor is not None and factor.on_device
+
+    def known(self, kind: Kind) -> Registered:
+        """Return the factor of a kind of ours, switched on or not."""
+        return self._factors[kind]
 
     def is_known(self, kind: Kind) -> bool:
         """Whether this process knows the kind, switched on or not."""

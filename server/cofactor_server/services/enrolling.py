@@ -10,11 +10,12 @@ from cofactor_server.domain.authenticators import (
     Authenticator,
     State,
     enrolled,
+    held,
 )
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName
-from cofactor_server.domain.factor_kinds import RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE
 from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.users import User
@@ -24,12 +25,15 @@ from cofactor_server.errors import (
     CofactorError,
     EnrollmentNotAllowed,
     FactorDisabled,
+    InvalidRequest,
     TooManyAuthenticators,
 )
-from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy
+from cofactor_server.factors.registry import EncodedEnrollment, Registered
+from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy, new_id
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.challenges import Prepared, prepare
 from cofactor_server.services.credentials import Credentials, remove
+from cofactor_server.services.sending import charge
 from cofactor_server.store.work import Needs, Work
 
 
@@ -80,19 +84,20 @@ class Enroll:
         factor = self.enrolling.credentials.factor(self.request.kind)
         if factor is None:
             return FactorDisabled()
+        if isinstance(destination := self._destination(user), CofactorError):
+            return destination
+        if refusal := charge(work, user, factor.kind, now):
+            return refusal
         self._make_room(work, mine, now)
         deployment = self.enrolling.deployment
         account = Account(user.id, user.label or user.subject, deployment.friendly_name, deployment.issuer)
-        made = factor.enroll(account, self.request.destination, self.request.options)
-        authenticator = self._pending(user, self.request.kind, self.request.name or made.name, made.credential, now)
-        authenticator = replace(authenticator, unique_ref=made.unique)
-        work.save_authenticator(authenticator)
+        made, authenticator = self._add(work, factor, account, destination, now)
         event = Event(user.id, EventName.AUTHENTICATOR_ENROLLING, now, client.id, authority.login_id, authenticator.id)
         work.record(replace(event, source=authority.source))
         context = Context(client.name, Purpose.ENROLL, now, authority.source)
         owner = (authority.login_id, client.id, user.epoch)
         prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
-        return Made(prepared, dict(made.show), self._recovery_codes(work, user, account, mine, now))
+        return Made(prepared, dict(made.show), self._recovery_codes(work, account, mine, now))
 
     def _forbidden(self, user: User, client: Client, mine: Sequence[Authenticator]) -> CofactorError | None:
         authority = self.authority
@@ -103,36 +108,80 @@ class Enroll:
             return None if login.may_enroll(user, client) else EnrollmentNotAllowed()
         if refusal := authority.may_change(mine):
             return refusal
-        active = sum(a.usable() and a.kind != RECOVERY_CODE for a in mine)
-        return TooManyAuthenticators() if active >= ACTIVE_CODE_AUTHENTICATORS else None
+        return TooManyAuthenticators() if held(mine) >= ACTIVE_CODE_AUTHENTICATORS else None
+
+    def _destination(self, user: User) -> str | InvalidRequest:
+        """Return where the factor reaches the user: what was asked for, or the profile's verified address."""
+        if self.request.kind != EMAIL or self.request.destination:
+            return self.request.destination
+        if user.email and user.email_verified:
+            return user.email
+        return InvalidRequest(violations=(("email", "is required: the profile has no verified address"),))
+
+    def _add(
+        self, work: Work, factor: Registered, account: Account, destination: str, now: int
+    ) -> tuple[EncodedEnrollment, Authenticator]:
+        """Add the pending authenticator, and the other one that the same telephone makes where both are on.
+
+        Two of one telephone share the end of their names, and are linked: confirmed, limited and removed together.
+        """
+        request, credentials, entropy = self.request, self.enrolling.credentials, self.enrolling.entropy
+        made = factor.enroll(account, destination, request.options)
+        suffix = entropy.choose(ALPHANUMERIC, 16)
+        others = sorted(PHONE_KINDS - {factor.kind}) if factor.kind in PHONE_KINDS else []
+        twins = [twin for kind in others if (twin := credentials.factor(kind)) is not None]
+        link_id = new_id(entropy, "") if twins else ""
+        for twin in twins:
+            theirs = twin.enroll(account, destination, {})
+            name = request.name or theirs.name
+            work.save_authenticator(
+                self._pending(account, twin.kind, name, theirs.credential, now, suffix=suffix, link_id=link_id)
+            )
+        authenticator = self._pending(
+            account, factor.kind, request.name or made.name, made.credential, now, suffix=suffix, link_id=link_id
+        )
+        authenticator = replace(authenticator, unique_ref=made.unique)
+        work.save_authenticator(authenticator)
+        return made, authenticator
 
     def _make_room(self, work: Work, mine: Sequence[Authenticator], now: int) -> None:
         """Let the oldest pending ones of this login, and of all the user's logins, give way to one more."""
         pending = [a for a in mine if a.state is State.PENDING and a.kind != RECOVERY_CODE]
         pending.sort(key=lambda a: a.created_at)
-        here = [a for a in pending if a.login_id == self.authority.login_id]
+        here = list(dict.fromkeys(a.group for a in pending if a.login_id == self.authority.login_id))
         gone = here[: max(0, len(here) - PENDING_PER_LOGIN + 1)]
-        left = [a for a in pending if a not in gone]
-        for oldest in (*gone, *left[: max(0, len(left) - PENDING_PER_USER + 1)]):
-            remove(work, oldest, now)
+        left = [group for group in dict.fromkeys(a.group for a in pending) if group not in gone]
+        gone += left[: max(0, len(left) - PENDING_PER_USER + 1)]
+        for oldest in pending:
+            if oldest.group in gone:
+                remove(work, oldest, now)
 
-    def _pending(self, user: User, kind: Kind, name: str, credential: bytes, now: int) -> Authenticator:
+    def _pending(
+        self,
+        account: Account,
+        kind: Kind,
+        name: str,
+        credential: bytes,
+        now: int,
+        *,
+        suffix: str = "",
+        link_id: str = "",
+    ) -> Authenticator:
         # `dev_` and 16 alphanumerics: contract section 6.
-        authenticator_id = f"{kind}|dev_{self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
+        authenticator_id = f"{kind}|dev_{suffix or self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
         return Authenticator(
-            user_id=user.id,
+            user_id=account.user_id,
             id=authenticator_id,
             kind=kind,
             state=State.PENDING,
             created_at=now,
-            credential=self.enrolling.credentials.seal(user.id, authenticator_id, credential),
+            credential=self.enrolling.credentials.seal(account.user_id, authenticator_id, credential),
             login_id=self.authority.login_id,
             name=name,
+            link_id=link_id,
         )
 
-    def _recovery_codes(
-        self, work: Work, user: User, account: Account, mine: Sequence[Authenticator], now: int
-    ) -> tuple[str, ...]:
+    def _recovery_codes(self, work: Work, account: Account, mine: Sequence[Authenticator], now: int) -> tuple[str, ...]:
         """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3)."""
         factor = self.enrolling.credentials.factor(RECOVERY_CODE)
         codes = [a for a in mine if a.kind == RECOVERY_CODE]
@@ -144,5 +193,5 @@ class Enroll:
             if shown_before.login_id == self.authority.login_id or shown_before in too_many:
                 remove(work, shown_before, now)
         made = factor.enroll(account, "", {})
-        work.save_authenticator(self._pending(user, RECOVERY_CODE, "", made.credential, now))
+        work.save_authenticator(self._pending(account, RECOVERY_CODE, "", made.credential, now))
         return (made.show["recovery_code"],)

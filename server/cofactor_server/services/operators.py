@@ -9,6 +9,7 @@ from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, Grant
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.store import accounts
 from cofactor_server.vault.digests import sha256
@@ -39,6 +40,9 @@ class NewUser:
     """Empty for users whose first factor somebody else checks."""
     label: str = ""
     mfa_policy: MfaPolicy | None = None
+    email: str = ""
+    email_verified: bool = False
+    """Whether the address is known to be the user's: codes then go there, and nobody can remove it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,17 @@ class NewClient:
 class Operators:
     """Creates, lists, resets and deletes."""
 
-    def __init__(self, records: Records, passwords: Passwords, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        records: Records,
+        passwords: Passwords,
+        addresses: ProfileAddresses,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
         self._records = records
         self._passwords = passwords
+        self._addresses = addresses
         self._clock = clock
         self._entropy = entropy
 
@@ -74,10 +86,11 @@ class Operators:
 
         Raises:
             Conflict: The realm knows the subject already.
-            InvalidRequest: The name is empty, or the password has more than 1,024 octets.
+            InvalidRequest: The name is empty, the password has more than 1,024 octets, or the address is none.
         """
         if not new.realm or not new.subject:
             raise InvalidRequest(violations=(("subject", "must not be empty"),))
+        self._check_address(new.email, verified=new.email_verified)
         try:
             password_hash = await self._passwords.hash(new.password) if new.password else ""
         except ValueError as error:
@@ -92,9 +105,30 @@ class Operators:
             created_at=self._clock.now(),
             mfa_policy=new.mfa_policy,
             password_hash=password_hash,
+            email=new.email,
+            email_verified=new.email_verified,
         )
-        if not await self._records.change(accounts.add_user, user):
+        if not await self._records.change(accounts.add_user, user, self._addresses.of(user)):
             raise Conflict
+        return user
+
+    async def set_email(self, realm: str, subject: str, email: str, *, verified: bool) -> User:
+        """Give a user's profile an address, or none; the user is told.
+
+        Raises:
+            Missing: There is no such user.
+            InvalidRequest: The address is none.
+        """
+        self._check_address(email, verified=verified)
+
+        def changed(user: User) -> User:
+            return replace(user, email=email, email_verified=verified)
+
+        user = await self._records.change(
+            accounts.change_address, realm, subject, changed, self._addresses.of, self._clock.now()
+        )
+        if user is None:
+            raise Missing
         return user
 
     async def users(self, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
@@ -166,6 +200,12 @@ class Operators:
         if user is None:
             raise Missing
         return user
+
+    def _check_address(self, email: str, *, verified: bool) -> None:
+        if email:
+            self._addresses.check(email)
+        elif verified:
+            raise InvalidRequest(violations=(("email", "must be there to be verified"),))
 
     async def create_client(self, new: NewClient) -> tuple[Client, str]:
         """Create a client.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import authentication
-from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled
+from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled, held
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
@@ -316,8 +316,7 @@ def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -
         A refusal where the user holds as many authenticators as allowed; None otherwise.
     """
     mine = work.authenticators(authenticator.user_id)
-    active = sum(a.state is State.ACTIVE and a.kind != RECOVERY_CODE for a in mine)
-    if active >= ACTIVE_CODE_AUTHENTICATORS:
+    if held(mine) >= ACTIVE_CODE_AUTHENTICATORS:
         return TooManyAuthenticators()
     first = not enrolled(mine)
     user = work.user(authenticator.user_id)

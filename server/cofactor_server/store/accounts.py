@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.budgets import Guard
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.refresh import RefreshFamily
@@ -19,11 +20,15 @@ _OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.outcomes, t.noti
 happened (contract section 3.4); events stay as the operator's record."""
 
 
-def add_user(connection: Connection, user: User) -> bool:
-    """Add a user; return False, and add nothing, where (realm, subject) exists."""
+def add_user(connection: Connection, user: User, address: Authenticator | None = None) -> bool:
+    """Add a user with a verified profile address; return False, and add nothing, where (realm, subject) exists."""
     build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = build(t.users).values(rows.of_user(user)).on_conflict_do_nothing(index_elements=["realm", "subject"])
-    return connection.execute(statement.returning(t.users.c.id)).first() is not None
+    if connection.execute(statement.returning(t.users.c.id)).first() is None:
+        return False
+    if address is not None:
+        connection.execute(insert(t.authenticators).values(rows.of_authenticator(address)))
+    return True
 
 
 def users(connection: Connection, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
@@ -65,6 +70,38 @@ def change_user(connection: Connection, realm: str, subject: str, change: Callab
     return changed
 
 
+def change_address(
+    connection: Connection,
+    realm: str,
+    subject: str,
+    change: Callable[[User], User],
+    address_of: Callable[[User], Authenticator | None],
+    now: int,
+) -> User | None:
+    """Write a user's profile address, and the authenticator that it is; return the user, None if there is none.
+
+    Args:
+        connection: Of the transaction.
+        realm: The user's.
+        subject: The user's name.
+        change: Gives the locked user the address.
+        address_of: Makes the authenticator; None where the address is not verified.
+        now: The time of the change.
+    """
+    user = change_user(connection, realm, subject, change)
+    if user is None:
+        return None
+    for old in _authenticators(connection, user.id):
+        if old.implicit:
+            _save_authenticator(connection, old.removed(now))
+            _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_REMOVED, now, old.id))
+    address = address_of(user)
+    if address is not None:
+        connection.execute(insert(t.authenticators).values(rows.of_authenticator(address)))
+        _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_ADDED, now, address.id))
+    return user
+
+
 def reset_mfa(connection: Connection, realm: str, subject: str, enroll_at_login: bool, now: int) -> int | None:
     """Remove a user's authenticators and end the tokens of now; return how many there were, None without a user."""
     user = lock_user_named(connection, realm, subject)
@@ -76,8 +113,7 @@ def reset_mfa(connection: Connection, realm: str, subject: str, enroll_at_login:
     # Where the user came from before is no longer trusted more than where anybody comes from.
     connection.execute(delete(t.sources).where(t.sources.c.user_id == user.id))
     _record(connection, Event(user.id, EventName.MFA_RESET, now))
-    notice = rows.of_notice(Notice(user.id, NoticeName.MFA_RESET, now), _row_id("notice", now))
-    connection.execute(insert(t.notices).values(notice))
+    _tell(connection, Notice(user.id, NoticeName.MFA_RESET, now))
     return removed
 
 
@@ -87,19 +123,15 @@ def save_user(connection: Connection, user: User) -> None:
 
 
 def remove_authenticators(connection: Connection, user_id: str, now: int) -> int:
-    """Remove every authenticator of a locked user, keeping the record; return how many there were."""
-    query = select(t.authenticators).where(
-        t.authenticators.c.user_id == user_id, t.authenticators.c.state != State.REMOVED
-    )
-    found = [rows.authenticator(row) for row in connection.execute(query)]
+    """Remove every authenticator of a locked user, keeping the record; return how many there were.
+
+    A profile address stays, being the operator's word and not the user's, and may fail anew.
+    """
+    found = _authenticators(connection, user_id)
     for authenticator in found:
-        gone = authenticator.removed(now)
-        connection.execute(
-            update(t.authenticators)
-            .where(t.authenticators.c.user_id == user_id, t.authenticators.c.id == gone.id)
-            .values(rows.of_authenticator(gone))
-        )
-    return len(found)
+        anew = replace(authenticator, state=State.ACTIVE, guard=Guard())
+        _save_authenticator(connection, anew if authenticator.implicit else authenticator.removed(now))
+    return sum(not authenticator.implicit for authenticator in found)
 
 
 def add_client(connection: Connection, client: Client) -> None:
@@ -122,6 +154,26 @@ def delete_client(connection: Connection, client_id: str) -> bool:
 def add_family(connection: Connection, family: RefreshFamily) -> None:
     """Add a new refresh family; its user may be deleted meanwhile, which its first use finds out."""
     connection.execute(insert(t.refresh_families).values(rows.of_refresh_family(family)))
+
+
+def _authenticators(connection: Connection, user_id: str) -> list[Authenticator]:
+    query = select(t.authenticators).where(
+        t.authenticators.c.user_id == user_id, t.authenticators.c.state != State.REMOVED
+    )
+    return [rows.authenticator(row) for row in connection.execute(query)]
+
+
+def _save_authenticator(connection: Connection, authenticator: Authenticator) -> None:
+    connection.execute(
+        update(t.authenticators)
+        .where(t.authenticators.c.user_id == authenticator.user_id, t.authenticators.c.id == authenticator.id)
+        .values(rows.of_authenticator(authenticator))
+    )
+
+
+def _tell(connection: Connection, notice: Notice) -> None:
+    row_id = _row_id(f"{notice.name}-{notice.authenticator_id}", notice.time)
+    connection.execute(insert(t.notices).values(rows.of_notice(notice, row_id)))
 
 
 def _record(connection: Connection, event: Event) -> None:

@@ -39,7 +39,8 @@ class StoredOutcome:
 
 def user(row: Sequence[Any]) -> User:
     """Return the user a row of `users` holds."""
-    user_id, realm, subject, label, epoch, blocked, created_at, mfa_policy, enrollment, password_hash = row
+    user_id, realm, subject, label, epoch, blocked, created_at, mfa_policy, enrollment, password_hash, *rest = row
+    email, email_verified, phone_full_at, email_full_at = rest
     return User(
         user_id,
         realm,
@@ -51,6 +52,10 @@ def user(row: Sequence[Any]) -> User:
         MfaPolicy(mfa_policy) if mfa_policy else None,
         Enrollment(enrollment) if enrollment else None,
         password_hash,
+        email,
+        bool(email_verified),
+        phone_full_at,
+        email_full_at,
     )
 
 
@@ -67,6 +72,10 @@ def of_user(value: User) -> dict[str, Any]:
         "mfa_policy": value.mfa_policy,
         "enrollment": value.enrollment,
         "password_hash": value.password_hash,
+        "email": value.email,
+        "email_verified": value.email_verified,
+        "phone_full_at": value.phone_full_at,
+        "email_full_at": value.email_full_at,
     }
 
 
@@ -119,12 +128,23 @@ def of_client(value: Client) -> dict[str, Any]:
 
 def authenticator(row: Sequence[Any]) -> Authenticator:
     """Return the authenticator a row of `authenticators` holds; its credential stays sealed."""
-    user_id, authenticator_id, kind, state, *rest, failures, stranger_full_at, known_full_at, stranger_failures = row
+    (
+        user_id,
+        authenticator_id,
+        kind,
+        state,
+        *rest,
+        failures,
+        stranger_full_at,
+        known_full_at,
+        lately_failed,
+        implicit,
+    ) = row
     guard = _CLEAN
-    if failures or stranger_full_at or known_full_at or stranger_failures:
-        lately = tuple(map(int, stranger_failures.split(","))) if stranger_failures else ()
+    if failures or stranger_full_at or known_full_at or lately_failed:
+        lately = tuple(map(int, lately_failed.split(","))) if lately_failed else ()
         guard = Guard(failures, stranger_full_at, known_full_at, lately)
-    return Authenticator(user_id, authenticator_id, kind, _STATES[state], *rest, guard)  # type: ignore[call-arg]
+    return Authenticator(user_id, authenticator_id, kind, _STATES[state], *rest, guard, bool(implicit))  # type: ignore[call-arg]
 
 
 def of_authenticator(value: Authenticator) -> dict[str, Any]:
@@ -148,6 +168,7 @@ def of_authenticator(value: Authenticator) -> dict[str, Any]:
         "stranger_full_at": value.guard.stranger_full_at,
         "known_full_at": value.guard.known_full_at,
         "stranger_failures": ",".join(map(str, value.guard.stranger_failures)),
+        "implicit": value.implicit,
     }
 
 

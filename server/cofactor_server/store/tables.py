@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -28,8 +29,12 @@ def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False, server_default="")
 
 
-def _instant(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=false())
+
+
+def _instant(name: str, *, nullable: bool = False, default: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable, server_default=default)
 
 
 def _table(name: str, *items: SchemaItem, comment: str | None = None) -> Table:
@@ -65,6 +70,10 @@ users = _table(
     Column("mfa_policy", Text),
     Column("enrollment", Text),
     _text("password_hash"),
+    _text("email"),
+    _flag("email_verified"),
+    _instant("phone_full_at", default="0"),
+    _instant("email_full_at", default="0"),
     UniqueConstraint("realm", "subject"),
 )
 
@@ -88,6 +97,7 @@ authenticators = _table(
     _instant("stranger_full_at"),
     _instant("known_full_at"),
     Column("stranger_failures", Text, nullable=False, comment="instants, separated by commas"),
+    _flag("implicit"),
     PrimaryKeyConstraint("user_id", "id"),
     UniqueConstraint("kind", "unique_ref"),
 )
