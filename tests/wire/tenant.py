@@ -1,0 +1,154 @@
+"""A deployment that serves HTTPS from a thread of its own, so that SDKs which block can call it."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from cofactor_server.http_server import HttpServer
+from cofactor_server.listening import Listening, bind, name_of
+from cofactor_server.rpc.tls import TlsFiles
+
+from tests.authorities import Authority, write
+from tests.world import API, PASSWORD, World, world_on
+
+T = TypeVar("T")
+
+AUTH0 = "http://auth0.com/oauth/grant-type/"
+MFA_SCOPE = "enroll read:authenticators remove:authenticators"
+KINDS = frozenset({"totp", "sms", "voice", "email", "recovery-code"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user and, once there is one, the secret of their authenticator app."""
+
+    name: str
+    password: str = field(default=PASSWORD, repr=False)
+
+
+class Tenant:
+    """What an SDK is pointed at, and what a test knows of it beside."""
+
+    def __init__(self, domain: str, authority: Path, world: World, loop: asyncio.AbstractEventLoop) -> None:
+        self.domain = domain
+        """`localhost:port`, as SDKs want it."""
+        self.issuer = f"https://{domain}/"
+        self.mfa_audience = f"{self.issuer}mfa/"
+        self.authority = authority
+        """PEM file of who signed the certificate."""
+        self.trust = ssl.create_default_context(cafile=authority)
+        self.world = world
+        self._loop = loop
+        self._people = 0
+        client, secret = self.do(world.client())
+        self.client_id, self.client_secret = client.id, secret
+        public, _ = self.do(world.client(name="Page", public=True))
+        self.public_client_id = public.id
+
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run something on the deployment's loop, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
+
+    def person(self) -> Person:
+        """Create a user whom no other test knows."""
+        self._people += 1
+        person = Person(f"person-{self._people}@example.test")
+        self.do(self.world.user(person.name))
+        return person
+
+    def code_sent_to(self, destination: str) -> str:
+        """Return the code of the newest message to a number or address."""
+        return next(message.code for message in reversed(self.world.outbox.sent) if message.to == destination)
+
+    @contextmanager
+    def later(self, seconds: float) -> Iterator[None]:
+        """Let the deployment's clock be ahead for a while."""
+        self.world.clock.advance(seconds)
+        try:
+            yield
+        finally:
+            self.world.clock.advance(-seconds)
+
+    def target(self, scope: str, manages: bool) -> dict[str, str]:
+        """Return scope and, for tokens that are to add and remove authenticators, the audience of a login."""
+        return {"scope": f"{scope} {MFA_SCOPE}", "audience": self.mfa_audience} if manages else {"scope": scope}
+
+    def mfa_token(self, person: Person, target: Mapping[str, str], *, public: bool = False) -> str:
+        """Log in with the password, as pages without a password grant have it done elsewhere; return the mfa_token."""
+        client = (
+            {"client_id": self.public_client_id}
+            if public
+            else {"client_id": self.client_id, "client_secret": self.client_secret}
+        )
+        body = {"grant_type": "password", "username": person.name, "password": person.password, **client, **target}
+        response = httpx2.post(f"{self.issuer}oauth/token", json=body, verify=self.trust)
+        assert response.status_code == 403, response.text
+        token: str = response.json()["mfa_token"]
+        return token
+
+    @classmethod
+    @contextmanager
+    def serving(cls, folder: Path) -> "Iterator[Tenant]":
+        """Serve from a new database and a new certificate, until the block ends."""
+        authority = Authority.new()
+        files = write(folder, authority.issue("localhost"))
+        pem = folder / "authority.pem"
+        pem.write_bytes(authority.pem)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="tenant")
+        thread.start()
+        served = _Served(loop, folder, files)
+        try:
+            domain, world = asyncio.run_coroutine_threadsafe(served.start(), loop).result(timeout=30)
+            yield cls(domain, pem, world, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(served.stop(), loop).result(timeout=30)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout=10)
+            loop.close()
+
+
+class _Served:
+    def __init__(self, loop: asyncio.AbstractEventLoop, folder: Path, files: TlsFiles) -> None:
+        self._loop = loop
+        self._folder = folder
+        self._files = files
+        self._begun: asyncio.Future[tuple[str, World]] = loop.create_future()
+        self._end = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> tuple[str, World]:
+        """Serve, and return domain and world."""
+        self._task = asyncio.create_task(self._serve())
+        self._task.add_done_callback(self._failed)
+        return await self._begun
+
+    async def stop(self) -> None:
+        """Close everything."""
+        self._end.set()
+        if self._task is not None:
+            await self._task
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        if not self._begun.done():
+            self._begun.set_exception(task.exception() or RuntimeError("the deployment ended before it began"))
+
+    async def _serve(self) -> None:
+        sock = bind("127.0.0.1:0")
+        domain = f"localhost:{sock.getsockname()[1]}"
+        listening = Listening(name_of(sock), None, tls=self._files, drain_seconds=0)
+        url = f"sqlite:///{self._folder / 'tenant.sqlite3'}"
+        async with world_on(url, issuer=f"https://{domain}/", kinds=KINDS) as world:
+            server = await HttpServer.started(world.app.http(), sock, listening)
+            self._begun.set_result((domain, world))
+            await self._end.wait()
+            await server.stop()
+
+
+__all__ = ["API", "AUTH0", "KINDS", "MFA_SCOPE", "PASSWORD", "Person", "Tenant"]
