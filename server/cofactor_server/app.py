@@ -30,6 +30,7 @@ from cofactor_server.services.challenges import Challenges, NoSender, Sender
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.devices import Devices, Pairing
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.inspecting import TokenStates
@@ -113,6 +114,7 @@ class Application:
 
         self.operators = Operators(records, self._passwords, ProfileAddresses(credentials, entropy), clock, entropy)
         self.upkeep = Upkeep(database, records, columns, signer, clock)
+        answering = Answering(credentials, guessing, clock)
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
@@ -138,7 +140,7 @@ class Application:
                 entropy=entropy,
             ),
             answers=Answers(
-                answering=Answering(credentials, guessing, clock),
+                answering=answering,
                 records=records,
                 decider=decider,
                 oob_codes=oob_codes,
@@ -149,6 +151,9 @@ class Application:
                 decider=decider,
                 oob_codes=oob_codes,
                 sender=c.sender,
+            ),
+            devices=Devices(
+                pairing=Pairing(deployment, answering, clock, entropy), records=records, decider=decider, sealer=sealer
             ),
         )
         self.metrics = CollectorRegistry()

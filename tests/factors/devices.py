@@ -137,16 +137,26 @@ class Phone:
         assert prompt.send is not None
         assert prompt.send.payload is not None
         seen = prompt.send.payload
+        number = prompt.show.get("number", "")
+        return self.state(seen["challenge"], seen["shown"].encode(), number, now, signer, **changes)
+
+    def state(
+        self, challenge: str, shown: bytes, number: str, now: int, signer: Ed25519 | None = None, **changes: Any
+    ) -> Signed:
         said = {
             "type": "cofactor.answer",
-            "challenge": seen["challenge"],
+            "challenge": challenge,
             "user": self.user,
             "device": self.device,
             "decision": "approve",
-            "number": prompt.show.get("number", ""),
-            "shown_sha256": base64url(hashlib.sha256(seen["shown"].encode()).digest()),
+            "number": number,
+            "shown_sha256": base64url(hashlib.sha256(shown).digest()),
             "time": now // SECOND,
         }
+        return self.sign(signer, **{**said, **changes})
+
+    def call(self, kind: str, nonce: str, signer: Ed25519 | None = None, **changes: Any) -> Signed:
+        said = {"type": f"cofactor.{kind}", "nonce": nonce, "user": self.user, "device": self.device}
         return self.sign(signer, **{**said, **changes})
 
     def answer(self, prompt: Prompt[Any], now: int) -> Proof:

@@ -187,6 +187,7 @@ class GrpcApi:
             type=_CHALLENGE_NAMES[response.challenge_type],
             oob_code=response.oob_code,
             prompts=response.WhichOneof("prompt") == "code",
+            number=response.device.number,
             authenticator_id=response.authenticator_id,
             expires_at=_seconds(response.expire_time) if response.HasField("expire_time") else None,
         )

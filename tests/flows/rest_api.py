@@ -135,6 +135,7 @@ class RestApi:
             type=said["challenge_type"],
             oob_code=said.get("oob_code", ""),
             prompts=said.get("binding_method") == "prompt",
+            number=said.get("number", ""),
         )
 
     async def enroll(

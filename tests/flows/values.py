@@ -53,6 +53,8 @@ class Challenge:
     oob_code: str = field(default="", repr=False)
     prompts: bool = False
     """Whether the user types a code that was sent."""
+    number: str = field(default="", repr=False)
+    """What the user types on the device."""
     authenticator_id: str = ""
     """REST does not tell."""
     expires_at: float | None = None

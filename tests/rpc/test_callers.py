@@ -17,6 +17,7 @@ from tests.rpc.worlds import EDGE, PUBLIC, SECRET, SERVER, Edge, bearer, by, in_
 Metadata = tuple[tuple[str, str], ...]
 
 METHODS = [f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
+SIGNED = authenticators_pb2.SignedStatement(payload=b"{}", signature=b"s")
 REQUESTS: dict[str, Any] = {
     "IssueToken": tokens_pb2.IssueTokenRequest(refresh_token=tokens_pb2.RefreshTokenGrant(refresh_token="rt")),
     "RevokeToken": tokens_pb2.RevokeTokenRequest(token="t"),
@@ -28,15 +29,15 @@ REQUESTS: dict[str, Any] = {
         authenticator=authenticators_pb2.Authenticator(id="totp|dev_1", name="n"), update_mask=FieldMask(paths=["name"])
     ),
     "DeleteAuthenticator": authenticators_pb2.DeleteAuthenticatorRequest(id="totp|dev_1"),
+    "PairDevice": authenticators_pb2.PairDeviceRequest(pairing_secret="s", statement=SIGNED),
+    "UpdateDevice": authenticators_pb2.UpdateDeviceRequest(statement=SIGNED),
+    "RemoveDevice": authenticators_pb2.RemoveDeviceRequest(statement=SIGNED),
+    "WatchDevice": challenges_pb2.WatchDeviceRequest(statement=SIGNED),
 }
 
 UNSERVED = {
     "WatchChallenge",
     "WatchDevice",
-    "PairDevice",
-    "CreateDeviceNonce",
-    "UpdateDevice",
-    "RemoveDevice",
 }
 
 NOBODY: Metadata = ()
@@ -155,12 +156,8 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
         "WatchChallenge": challenges_pb2.WatchChallengeRequest,
-        "WatchDevice": challenges_pb2.WatchDeviceRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
-        "PairDevice": authenticators_pb2.PairDeviceRequest,
         "CreateDeviceNonce": authenticators_pb2.CreateDeviceNonceRequest,
-        "UpdateDevice": authenticators_pb2.UpdateDeviceRequest,
-        "RemoveDevice": authenticators_pb2.RemoveDeviceRequest,
     }
     request = REQUESTS[name] if name in REQUESTS else empty[name]()
     return getattr(stub, name)(request, metadata=metadata)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc.aio
@@ -11,11 +11,12 @@ from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.callers import Access, Caller, Device
 from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import (
     AnswerRequest,
     ChallengeRequest,
@@ -24,6 +25,7 @@ from cofactor_server.domain.requests import (
     Enrolled,
     EnrollmentRequest,
     Introspection,
+    Paired,
 )
 from cofactor_server.errors import BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
@@ -84,7 +86,7 @@ class World:
     def caller(self) -> Caller:
         return self.asked[-1][1]
 
-    def _ask(self, name: str, caller: Caller, *what: Any) -> None:
+    def ask(self, name: str, caller: Caller, *what: Any) -> None:
         self.asked.append((name, caller, what))
         if self.failure is not None:
             raise self.failure
@@ -125,7 +127,7 @@ class World:
 
     # services.tokens, challenges, authenticators
     async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:
-        self._ask("issue", caller, grant, request_id)
+        self.ask("issue", caller, grant, request_id)
         return self.outcome
 
     def json_web_keys(self) -> Sequence[Mapping[str, str]]:
@@ -134,38 +136,62 @@ class World:
         return [{"kty": "EC", "kid": "k1", "use": "sig", "alg": "ES256", "crv": "P-256", "x": "X", "y": "Y", "d": "!"}]
 
     async def revoke(self, caller: Caller, token: str) -> None:
-        self._ask("revoke", caller, token)
+        self.ask("revoke", caller, token)
 
     async def introspect(self, caller: Caller, token: str) -> Introspection:
-        self._ask("introspect", caller, token)
+        self.ask("introspect", caller, token)
         return Introspection(active=True, iss="https://mfa.example/", aud=("a", "b"), exp=7)
 
     async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
-        self._ask("create", caller, request)
+        self.ask("create", caller, request)
         return CreatedChallenge(ChallengeType.OTP, "totp|dev_1", "totp")
 
     async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
-        self._ask("answer", caller, request)
+        self.ask("answer", caller, request)
         return Standing.APPROVED
 
     async def enroll(self, caller: Caller, request: EnrollmentRequest) -> Enrolled:
-        self._ask("enroll", caller, request)
+        self.ask("enroll", caller, request)
         return Enrolled(authenticator(state=State.PENDING), {"secret": "S", "barcode_uri": "otpauth://"})
 
     async def list(self, caller: Caller) -> Sequence[Authenticator]:
-        self._ask("list", caller)
+        self.ask("list", caller)
         return self.listed
 
     async def get(self, caller: Caller, authenticator_id: str) -> Authenticator:
-        self._ask("get", caller, authenticator_id)
+        self.ask("get", caller, authenticator_id)
         return authenticator()
 
     async def rename(self, caller: Caller, authenticator_id: str, name: str) -> Authenticator:
-        self._ask("rename", caller, authenticator_id, name)
+        self.ask("rename", caller, authenticator_id, name)
         return authenticator(name=name)
 
     async def remove(self, caller: Caller, authenticator_id: str) -> None:
-        self._ask("remove", caller, authenticator_id)
+        self.ask("remove", caller, authenticator_id)
+
+
+class Devices:
+    """Devices of a world, which remembers what they ask."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def pair(self, caller: Caller, secret: str, statement: Signed) -> Paired:
+        self._world.ask("pair", caller, secret, statement)
+        return Paired("push|dev_1", "usr_1", "Example", "alice", {"secret": "S", "barcode_uri": "otpauth://"})
+
+    def nonce(self) -> tuple[str, int]:
+        return "nonce", 1_700_000_000_000_000
+
+    async def known(self, caller: Caller, statement: Signed) -> Caller:
+        self._world.ask("known", caller, statement)
+        return replace(caller, device=Device("usr_1", "push|dev_1"))
+
+    async def update(self, caller: Caller, statement: Signed) -> None:
+        self._world.ask("update", caller, statement)
+
+    async def remove(self, caller: Caller, statement: Signed) -> None:
+        self._world.ask("remove device", caller, statement)
 
 
 @dataclass
@@ -202,7 +228,7 @@ def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequ
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world, world)
+    return Services(world, world, world, world, Devices(world))
 
 
 @asynccontextmanager

@@ -72,6 +72,18 @@ class Enrolled:
 
 
 @dataclass(frozen=True, slots=True)
+class Paired:
+    """A device that is paired, and what it keeps; the one-time passwords' secret is told once."""
+
+    device_id: str
+    user_id: str
+    issuer_label: str
+    user_label: str
+    otp: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """`secret` and `barcode_uri`; empty where authenticator apps are off."""
+
+
+@dataclass(frozen=True, slots=True)
 class Introspection:
     """What a token says, RFC 7662; an inactive one says nothing."""
 

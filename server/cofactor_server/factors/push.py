@@ -50,14 +50,14 @@ NUMBER_MATCHED = Facts(amr=_AMR, possession=Possession.SOFTWARE, replay_resistan
 ONLY_APPROVED = Facts(amr=_AMR, possession=Possession.SOFTWARE, replay_resistant=True, approve_deny=True)
 
 Service: TypeAlias = Literal["FCM", "APNS"]
-S = TypeVar("S")
+S = TypeVar("S", bound="_Statement")
 
 
 class PushAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a device is reached when it does not watch."""
 
     service: Service
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=TOKEN_LENGTH, pattern="^[!-~]+$")]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=TOKEN_LENGTH, pattern=r"\A[!-~]+\Z")]
 
     def __repr__(self) -> str:
         return f"PushAddress({self.service!r})"
@@ -90,6 +90,10 @@ class PushExpected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "PushExpected(…)"
 
 
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,128}\Z")]
+"""What rows are looked up by, before anything is verified."""
+
+
 class _Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
     version: Literal[1]
     issuer: str
@@ -109,31 +113,33 @@ class Answer(_Statement, frozen=True, tag="cofactor.answer"):
     """A device's user decided."""
 
     challenge: str
-    user: str
-    device: str
+    user: Name
+    device: Name
     decision: Literal["approve", "deny"]
     number: str
     shown_sha256: str
     time: int
 
 
-class _Call(_Statement, frozen=True):
+class Call(_Statement, frozen=True):
+    """What every signed call of a device says."""
+
     nonce: str
-    user: str
-    device: str
+    user: Name
+    device: Name
 
 
-class Watch(_Call, frozen=True, tag="cofactor.watch"):
+class Watch(Call, frozen=True, tag="cofactor.watch"):
     """A device wants to hear of its prompts."""
 
 
-class Update(_Call, frozen=True, tag="cofactor.update"):
+class Update(Call, frozen=True, tag="cofactor.update"):
     """A device is reached elsewhere from now on."""
 
     push: PushAddress | None = None
 
 
-class Remove(_Call, frozen=True, tag="cofactor.remove"):
+class Remove(Call, frozen=True, tag="cofactor.remove"):
     """A device is given up."""
 
 

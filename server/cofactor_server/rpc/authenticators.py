@@ -10,10 +10,11 @@ from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceServicer
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
-from cofactor_server.errors import Unimplemented
+from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.requests import Enrolled, EnrollmentRequest, Paired
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import authenticators as convert
+from cofactor_server.rpc.convert import devices as convert_devices
 
 
 class Authenticators(Protocol):
@@ -40,11 +41,32 @@ class Authenticators(Protocol):
         ...
 
 
-class AuthenticatorServicer(AuthenticatorServiceServicer):
-    """Speaks for `Authenticators`."""
+class Devices(Protocol):
+    """Keeps devices; `services.devices` does it."""
 
-    def __init__(self, authenticators: Authenticators) -> None:
+    async def pair(self, caller: Caller, secret: str, statement: Signed, /) -> Paired:
+        """Pair a device with the enrollment whose secret it read."""
+        ...
+
+    def nonce(self) -> tuple[str, int]:
+        """Return a nonce for one signed call, and when it expires."""
+        ...
+
+    async def update(self, caller: Caller, statement: Signed, /) -> None:
+        """Change where a device is reached."""
+        ...
+
+    async def remove(self, caller: Caller, statement: Signed, /) -> None:
+        """Remove a device, and its one-time passwords."""
+        ...
+
+
+class AuthenticatorServicer(AuthenticatorServiceServicer):
+    """Speaks for `Authenticators` and `Devices`."""
+
+    def __init__(self, authenticators: Authenticators, devices: Devices) -> None:
         self._authenticators = authenticators
+        self._devices = devices
 
     async def EnrollAuthenticator(
         self, request: pb.EnrollAuthenticatorRequest, context: Any
@@ -73,15 +95,17 @@ class AuthenticatorServicer(AuthenticatorServiceServicer):
         return pb.DeleteAuthenticatorResponse()
 
     async def PairDevice(self, request: pb.PairDeviceRequest, context: Any) -> pb.PairDeviceResponse:
-        raise Unimplemented
+        return convert_devices.paired(await self._devices.pair(admitted(), *convert_devices.pairing(request)))
 
     async def CreateDeviceNonce(
         self, request: pb.CreateDeviceNonceRequest, context: Any
     ) -> pb.CreateDeviceNonceResponse:
-        raise Unimplemented
+        return convert_devices.nonce(*self._devices.nonce())
 
     async def UpdateDevice(self, request: pb.UpdateDeviceRequest, context: Any) -> pb.UpdateDeviceResponse:
-        raise Unimplemented
+        await self._devices.update(admitted(), convert_devices.statement(request))
+        return pb.UpdateDeviceResponse()
 
     async def RemoveDevice(self, request: pb.RemoveDeviceRequest, context: Any) -> pb.RemoveDeviceResponse:
-        raise Unimplemented
+        await self._devices.remove(admitted(), convert_devices.statement(request))
+        return pb.RemoveDeviceResponse()

@@ -10,6 +10,7 @@ from cofactor.v1.challenges_pb2_grpc import ChallengeServiceServicer
 
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.challenges import Standing
+from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, CreatedChallenge
 from cofactor_server.errors import Unimplemented
 from cofactor_server.rpc.callers import admitted
@@ -32,12 +33,21 @@ class Answers(Protocol):
         ...
 
 
-class ChallengeServicer(ChallengeServiceServicer):
-    """Speaks for `Challenges` and `Answers`."""
+class Devices(Protocol):
+    """Tells devices; `services.devices` does it."""
 
-    def __init__(self, challenges: Challenges, answers: Answers) -> None:
+    async def known(self, caller: Caller, statement: Signed, /) -> Caller:
+        """Return a device that answers a challenge, as the caller that it is."""
+        ...
+
+
+class ChallengeServicer(ChallengeServiceServicer):
+    """Speaks for `Challenges`, `Answers` and `Devices`."""
+
+    def __init__(self, challenges: Challenges, answers: Answers, devices: Devices) -> None:
         self._challenges = challenges
         self._answers = answers
+        self._devices = devices
 
     async def CreateChallenge(self, request: pb.CreateChallengeRequest, context: Any) -> pb.CreateChallengeResponse:
         challenge = await self._challenges.create(admitted(), convert.challenge_request(request))
@@ -50,7 +60,10 @@ class ChallengeServicer(ChallengeServiceServicer):
         raise Unimplemented
 
     async def AnswerChallenge(self, request: pb.AnswerChallengeRequest, context: Any) -> pb.AnswerChallengeResponse:
-        return convert.answered(await self._answers.answer(admitted(), convert.answer_request(request)))
+        caller, answer = admitted(), convert.answer_request(request)
+        if caller.client is None and isinstance(answer.proof, Signed):  # see ByLogin.or_device
+            caller = await self._devices.known(caller, answer.proof)
+        return convert.answered(await self._answers.answer(caller, answer))
 
     def WatchDevice(self, request: pb.WatchDeviceRequest, context: Any) -> AsyncIterator[pb.WatchDeviceResponse]:
         raise Unimplemented

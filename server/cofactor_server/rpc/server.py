@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -16,6 +16,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from cofactor_server.rpc import authenticators as rpc_authenticators
+from cofactor_server.rpc import challenges as rpc_challenges
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
@@ -41,6 +43,10 @@ class PlaintextRefused(Exception):
     """Without TLS the server listens on loopback and unix sockets only."""
 
 
+class Devices(rpc_authenticators.Devices, rpc_challenges.Devices, Protocol):
+    """Everything that concerns devices."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the servicers speak for."""
@@ -49,6 +55,7 @@ class Services:
     challenges: Challenges
     answers: Answers
     authenticators: Authenticators
+    devices: Devices
 
 
 def register(
@@ -71,8 +78,9 @@ def register(
         registered.append(REFLECTION)
     check_complete(registered, rules)
     add_TokenServiceServicer_to_server(TokenServicer(services.tokens), target)
-    add_ChallengeServiceServicer_to_server(ChallengeServicer(services.challenges, services.answers), target)
-    add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators), target)
+    challenge_servicer = ChallengeServicer(services.challenges, services.answers, services.devices)
+    add_ChallengeServiceServicer_to_server(challenge_servicer, target)
+    add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators, services.devices), target)
     if health_servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, target)
     if reflect:

@@ -115,7 +115,7 @@ class AnswerWithCode:
         verdict = self.answering.guessing.attempt(work, attempt, [Candidate(authenticator, challenge)])
         if isinstance(verdict, CofactorError):
             return verdict
-        if refusal := _activated(work, verdict, trail, now):
+        if refusal := activated(work, verdict, trail, now):
             return refusal
         return self.answering.settle(work, challenge, authenticator, verdict, trail, now) or InvalidBindingCode()
 
@@ -160,7 +160,7 @@ class AnswerOnDevice:
         verdict = self.answering.guessing.judge(work, attempt, Candidate(authenticator, challenge))
         if isinstance(verdict, CofactorError):
             return verdict
-        if refusal := _activated(work, verdict, trail, now):
+        if refusal := activated(work, verdict, trail, now):
             return refusal
         return self.answering.settle(work, challenge, authenticator, verdict, trail, now) or DeviceInvalid()
 
@@ -227,7 +227,7 @@ class Answers:
         return await self._decider.decide(caller, decision)
 
 
-def _activated(work: Work, verdict: Proven | NotProven, trail: Trail, now: int) -> CofactorError | None:
+def activated(work: Work, verdict: Proven | NotProven, trail: Trail, now: int) -> CofactorError | None:
     """Make what was proven active if it is pending, and return why it can't be; None if all is well."""
     if isinstance(verdict, Proven) and verdict.authenticator.state is State.PENDING:
         return activate(work, verdict.authenticator, trail, now)

@@ -9,7 +9,7 @@ from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.challenges import CHALLENGE_LIFE, PENDING_PER_USER, Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName
-from cofactor_server.domain.factor_kinds import RECOVERY_CODE, WEBAUTHN
+from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Context, Message, Prompt, Purpose
 from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
@@ -86,7 +86,7 @@ def prepare(
     context: Context,
     login: tuple[str, str, int],
 ) -> Prepared:
-    """Store a challenge for an authenticator; the pending one of the same login gives way.
+    """Store a challenge for an authenticator; the pending one of the same login, or any push of it, gives way.
 
     Args:
         work: The deciding transaction.
@@ -102,8 +102,11 @@ def prepare(
     login_id, client_id, epoch = login
     pending = sorted(work.pending_challenges(authenticator.user_id), key=lambda earlier: earlier.created_at)
     too_many = pending[: max(0, len(pending) - PENDING_PER_USER + 1)]
+    alike = {authenticator.id}
+    if authenticator.kind == PUSH and context.purpose is Purpose.LOGIN:  # one pending push per login (security.md 17)
+        alike |= {other.id for other in work.authenticators(authenticator.user_id) if other.kind == PUSH}
     for earlier in pending:
-        replaced = (earlier.login_id, earlier.authenticator_id) == (login_id, authenticator.id)
+        replaced = earlier.login_id == login_id and earlier.authenticator_id in alike
         if replaced or earlier in too_many:
             work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
     challenge_id = new_id(entropy, "")

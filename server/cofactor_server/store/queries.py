@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.factor_kinds import PUSH
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
 from cofactor_server.store import rows
@@ -23,6 +24,14 @@ _SPENT = select(t.spent.c.token_id).where(
 )
 _CHALLENGE = select(t.challenges).where(
     t.challenges.c.user_id == bindparam("user_id"), t.challenges.c.id == bindparam("id")
+)
+_HOLDER = select(t.authenticators).where(
+    t.authenticators.c.kind == bindparam("kind"), t.authenticators.c.unique_ref == bindparam("unique_ref")
+)
+_PENDING = select(t.challenges).where(
+    t.challenges.c.user_id == bindparam("user_id"),
+    t.challenges.c.authenticator_id == bindparam("authenticator_id"),
+    t.challenges.c.state == "pending",
 )
 _FAMILY = select(t.refresh_families).where(
     t.refresh_families.c.user_id == bindparam("user_id"), t.refresh_families.c.id == bindparam("id")
@@ -67,6 +76,15 @@ def challenge(connection: Connection, user_id: str, challenge_id: str) -> Challe
     """Return a challenge of a user; None if there is none."""
     row = connection.execute(_CHALLENGE, {"user_id": user_id, "id": challenge_id}).first()
     return rows.challenge(row) if row else None
+
+
+def pairing(connection: Connection, unique_ref: str) -> tuple[Authenticator, Challenge] | None:
+    """Return the enrollment that waits for a device with a pairing secret, and its challenge; None if none does."""
+    row = connection.execute(_HOLDER, {"kind": PUSH, "unique_ref": unique_ref}).first()
+    if row is None:
+        return None
+    asked = connection.execute(_PENDING, {"user_id": row.user_id, "authenticator_id": row.id}).first()
+    return (rows.authenticator(row), rows.challenge(asked)) if asked else None
 
 
 def family(connection: Connection, user_id: str, family_id: str) -> RefreshFamily | None:

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from cofactor_server.vault.keyring import Keyring
@@ -9,8 +10,8 @@ from tests.world import MovableClock, World
 
 
 @pytest.fixture
-async def world(prepared_url: str, root_keys: Sequence[RootKey]) -> AsyncIterator[World]:
+async def world(prepared_url: str, root_keys: Sequence[RootKey], given: dict[str, Any]) -> AsyncIterator[World]:
     """A deployment with an authenticator app, recovery codes and two kinds whose codes are sent."""
     clock = MovableClock()
-    async with open_world(prepared_url, clock=clock, keyring=Keyring(root_keys, clock)) as opened_world:
+    async with open_world(prepared_url, clock=clock, keyring=Keyring(root_keys, clock), **given) as opened_world:
         yield opened_world

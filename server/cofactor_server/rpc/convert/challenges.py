@@ -3,10 +3,11 @@
 from cofactor.v1 import challenges_pb2 as pb
 
 from cofactor_server.domain.challenges import POLL_INTERVAL, Standing
-from cofactor_server.domain.proofs import Code, Proof, Signed
+from cofactor_server.domain.proofs import Code, Proof
 from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, ChallengeType, CreatedChallenge
 from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert import kinds
+from cofactor_server.rpc.convert.devices import signed
 from cofactor_server.rpc.convert.fields import (
     CODE_LENGTH,
     ID_LENGTH,
@@ -18,8 +19,6 @@ from cofactor_server.rpc.convert.fields import (
     timestamp,
 )
 
-PAYLOAD_OCTETS = 8_192
-SIGNATURE_OCTETS = 1_024
 LONGEST_LIST = 16
 
 _TO_WIRE: dict[ChallengeType, pb.ChallengeType.ValueType] = {
@@ -100,16 +99,7 @@ def _proof(request: pb.AnswerChallengeRequest, fields: Fields) -> Proof:
         case "code":
             return Code(fields.required("code", request.code, CODE_LENGTH, NAME))
         case "signed":
-            signed = request.signed
-            for name, value, limit in (
-                ("signed.payload", signed.payload, PAYLOAD_OCTETS),
-                ("signed.signature", signed.signature, SIGNATURE_OCTETS),
-            ):
-                if not value:
-                    raise MissingParameter(parameter=name)
-                if len(value) > limit:
-                    fields.refuse(name, f"is longer than {limit} octets")
-            return Signed(signed.payload, signed.signature)
+            return signed(fields, "signed", request.signed)
     raise MissingParameter(parameter="proof")
 
 
