@@ -44,6 +44,7 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeats
+from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
 from cofactor_server.store import deployments, schema
@@ -113,7 +114,8 @@ class Application:
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
         self.operators = Operators(records, self._passwords, ProfileAddresses(credentials, entropy), clock, entropy)
-        self.upkeep = Upkeep(database, records, columns, signer, clock)
+        self.upkeep = Upkeep(database, records, c.keyring, columns, signer, clock)
+        self.rotation = Rotation(records, columns, c.keyring)
         answering = Answering(credentials, guessing, clock)
         self.services = Services(
             tokens=Tokens(

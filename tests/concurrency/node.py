@@ -41,6 +41,7 @@ class SharedClock(MovableClock):
 
 async def serve(world: World) -> None:
     servicer = health.aio.HealthServicer()
+    following = asyncio.create_task(follow(world))
     server = build_server(world.app.services, world.app.interceptor(), health_servicer=servicer)
     port = listen(server, "127.0.0.1:0")
     await server.start()
@@ -48,6 +49,14 @@ async def serve(world: World) -> None:
     print(port, flush=True)
     await asyncio.to_thread(sys.stdin.buffer.read)
     await server.stop(1)
+    following.cancel()
+
+
+async def follow(world: World) -> None:
+    """Look at the keyring's file now and then, as a server's upkeep does."""
+    while True:
+        await world.app.upkeep.follow_keyring()
+        await asyncio.sleep(0.2)
 
 
 async def main(database_url: str, keyring: str, clock_path: str) -> None:

@@ -2,16 +2,19 @@
 
 import hmac
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from cofactor_server.seams import DAY, SystemEntropy
 from cofactor_server.vault import keyring as module
+from cofactor_server.vault import root_keys, rotation
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKey, RootKeyState, SealBroken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.vault.worlds import CountingEntropy, SetClock, in_state, keyring, root_key
 
@@ -147,7 +150,7 @@ def test_invented_days_do_not_push_out_the_subkeys_in_use() -> None:
     for day in range(module.CACHED_SUBKEYS * 2):
         with pytest.raises(SealBroken):
             ring.open("p", sealed[:4] + day.to_bytes(4, "big") + sealed[8:], b"")
-    assert len(ring._subkeys) == 1
+    assert len(ring._ring.subkeys) == 1
 
 
 def test_a_subkey_is_derived_once() -> None:
@@ -155,9 +158,9 @@ def test_a_subkey_is_derived_once() -> None:
     sealed = keyring(key).seal("p", b"x", b"")
     ring = keyring(key)
     ring.open("p", sealed, b"")
-    assert list(ring._subkeys._entries) == [(sealed[:8], "p")]
+    assert list(ring._ring.subkeys._entries) == [(sealed[:8], "p")]
     ring.seal("p", b"x", b"")
-    assert len(ring._subkeys) == 1
+    assert len(ring._ring.subkeys) == 1
 
 
 def test_the_cache_of_subkeys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +172,7 @@ def test_the_cache_of_subkeys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         sealed.append(ring.seal("p", b"x", b""))
         clock.time += DAY
     assert all(ring.open("p", value, b"") == b"x" for value in sealed)
-    assert len(ring._subkeys) == 3
+    assert len(ring._ring.subkeys) == 3
 
 
 def test_threads_share_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +248,7 @@ def test_no_secret_is_printed() -> None:
     ring = keyring(key)
     ring.seal("p", b"x", b"")
     ring.mac("p", b"x")
-    shown = [repr(key), str(key), repr(ring), f"{ring._subkeys._entries}"]
+    shown = [repr(key), str(key), repr(ring), f"{ring._ring.subkeys._entries}"]
     assert not any("SECRET" in text for text in shown)
 
 
@@ -256,3 +259,79 @@ def test_a_generated_key_is_active_alone_and_random() -> None:
     assert one[0].secret != other[0].secret
     assert one[0].id != other[0].id
     Keyring(one, SetClock())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "keyring.json"
+    Keyring.write(path, [root_key("k1")])
+    return path
+
+
+def rotated(file: Path) -> None:
+    root_keys.edit(file, lambda keys: rotation.promoted(keys, SystemEntropy(), 1))
+
+
+def test_a_keyring_follows_its_file(file: Path) -> None:
+    ring = Keyring.load(file, SetClock())
+    before = ring.seal("p", b"x", b"")
+    assert not ring.follow()
+    rotated(file)
+    assert ring.key_id_of(ring.seal("p", b"x", b"")) == "k1"
+    assert ring.follow()
+    assert not ring.follow()
+    assert ring.key_id_of(ring.seal("p", b"x", b"")) == ring.active_id != "k1"
+    assert ring.open("p", before, b"") == b"x"
+
+
+def test_what_another_sealed_under_a_new_key_opens_at_once(file: Path) -> None:
+    behind, ahead = Keyring.load(file, SetClock()), Keyring.load(file, SetClock())
+    rotated(file)
+    ahead.follow()
+    assert behind.open("p", ahead.seal("p", b"x", b""), b"") == b"x"
+    behind = Keyring.load(file, SetClock())
+    key_id, mac = ahead.mac("p", b"x")
+    assert behind.mac("p", b"x", key_id) == (key_id, mac)
+
+
+def test_a_key_that_was_retired_in_the_file_opens_no_token_any_more(file: Path) -> None:
+    ring = Keyring.load(file, SetClock())
+    token = ring.seal("p", b"x", b"")
+    rotated(file)
+    ring.follow()
+    assert ring.open("p", token, b"") == b"x"
+    root_keys.edit(file, lambda keys: rotation.retired(keys, 2))
+    ring.follow()
+    with pytest.raises(SealBroken, match="retired"):
+        ring.open("p", token, b"")
+
+
+@pytest.mark.parametrize("wrong", ["gone", "garbage", "readable by others", "another's", "same name"])
+def test_a_file_that_can_not_be_followed_leaves_the_keys_and_is_logged_once(file: Path, wrong: str) -> None:
+    ring = Keyring.load(file, SetClock())
+    sealed = ring.seal("p", b"x", b"")
+    file.unlink()
+    match wrong:
+        case "garbage":
+            file.write_text("{}")
+            file.chmod(0o600)
+        case "readable by others":
+            Keyring.write(file, [root_key("k1")])
+            file.chmod(0o644)
+        case "another's":
+            Keyring.write(file, [root_key("k2")])
+        case "same name":
+            Keyring.write(file, [root_key("k1")])
+    with capture_logs() as logged:
+        assert not ring.follow()
+        assert not ring.follow()
+    assert [line["event"] for line in logged] == ["keyring_not_followed"]
+    assert ring.open("p", sealed, b"") == b"x"
+
+
+def test_invented_key_ids_read_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = Keyring.load(file, SetClock())
+    sealed = ring.seal("p", b"x", b"")
+    monkeypatch.setattr(root_keys, "read", lambda _: 1 // 0)
+    with pytest.raises(SealBroken, match="does not have"):
+        ring.open("p", sealed.replace(b"k1", b"k9", 1), b"")

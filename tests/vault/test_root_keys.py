@@ -4,10 +4,12 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cofactor_server.seams import SystemEntropy
+from cofactor_server.vault import root_keys, rotation
 from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKeyState
 
@@ -33,7 +35,7 @@ def test_a_written_keyring_loads_and_opens_what_it_sealed(path: Path) -> None:
     Keyring.write(path, keys)
     ring = Keyring.load(path, SetClock())
     assert ring.open("p", sealed, b"") == b"x"
-    assert ring._keys == {key.id: key for key in keys}
+    assert ring._ring.keys == {key.id: key for key in keys}
 
 
 def test_a_keyring_is_written_for_its_owner_only_whatever_the_umask(path: Path) -> None:
@@ -115,7 +117,7 @@ def test_what_is_no_file_is_refused_at_once(path: Path, make: Callable[[Path], N
         ({"keys": [{"id": "k1", "secret": SECRET}]}, "not JSON"),
         ({"keys": [ENTRY | {"secret": [SECRET]}]}, "not JSON"),
         ({"keys": []}, "exactly one"),
-        ({"keys": [ENTRY | {"state": SECRET}]}, "key 1: state is none of active, previous, retired"),
+        ({"keys": [ENTRY | {"state": SECRET}]}, "key 1: state is none of next, active, previous, retired"),
         ({"keys": [ENTRY | {"state": "previous"}]}, "exactly one"),
         ({"keys": [ENTRY, ENTRY | {"state": "retired"}]}, "same id"),
         ({"keys": [ENTRY, ENTRY | {"id": "k2", "state": "retired"}]}, "same secret"),
@@ -135,3 +137,69 @@ def test_a_bad_file_is_refused_with_its_problem_and_without_its_secret(
         Keyring.load(path, SetClock())
     assert SECRET[:-2] not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.requirement("S158")
+def test_a_rotation_goes_step_by_step() -> None:
+    entropy = SystemEntropy()
+    (first,) = Keyring.generate(entropy)
+    ready = rotation.prepared([first], entropy, 1)
+    assert rotation.prepared(ready, entropy, 2) == ready
+    turned = rotation.promoted(ready, entropy, 3)
+    assert [(key.id, key.state, key.since) for key in turned] == [
+        (first.id, RootKeyState.PREVIOUS, 3),
+        (ready[1].id, RootKeyState.ACTIVE, 3),
+    ]
+    old = rotation.retired(turned, 4)
+    assert [(key.state, key.since) for key in old] == [(RootKeyState.RETIRED, 4), (RootKeyState.ACTIVE, 3)]
+    assert rotation.without(turned, turned) == turned
+    assert rotation.without(old, old) == [turned[1]]
+
+
+def test_an_edited_file_is_whole_private_and_another_one(path: Path) -> None:
+    keys = [root_key("k1")]
+    Keyring.write(path, keys)
+    before = path.stat().st_ino
+    path.with_name("keyring.json.new").write_text("of one that was killed")
+    changed = root_keys.edit(path, lambda found: rotation.promoted(found, SystemEntropy(), 5))
+    assert root_keys.read(path) == changed
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_ino != before
+    assert [file.name for file in path.parent.iterdir()] == ["keyring.json"]
+
+
+def test_an_edit_that_changes_nothing_or_fails_leaves_the_file(path: Path) -> None:
+    Keyring.write(path, [root_key("k1")])
+    before = path.stat()
+    root_keys.edit(path, lambda keys: keys)
+    with pytest.raises(KeyringInvalid, match="exactly one key must be active"):
+        root_keys.edit(path, lambda _: [])
+    with pytest.raises(ZeroDivisionError):
+        root_keys.edit(path, lambda keys: keys * (1 // 0))
+    assert path.stat() == before
+
+
+def test_an_edit_follows_a_link(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    target = tmp_path / "mounted" / "keyring.json"
+    Keyring.write(target, [root_key("k1")])
+    path.symlink_to(target)
+    changed = root_keys.edit(path, lambda found: rotation.promoted(found, SystemEntropy(), 5))
+    assert path.is_symlink()
+    assert root_keys.read(target) == changed
+
+
+def test_two_that_edit_at_once_take_turns(path: Path) -> None:
+    Keyring.write(path, [root_key("k1")])
+
+    def another(_: int) -> None:
+        root_keys.edit(path, lambda keys: [*keys, root_key(f"k{len(keys) + 1}", RootKeyState.PREVIOUS)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(another, range(20)))
+    assert [key.id for key in root_keys.read(path)] == [f"k{number}" for number in range(1, 22)]
+
+
+def test_a_file_that_is_not_there_is_not_edited(path: Path) -> None:
+    with pytest.raises(KeyringInvalid, match="No such file"):
+        root_keys.edit(path, lambda keys: keys)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from cofactor_server.app import Configuration, opened
+from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.delivery import providers
 from cofactor_server.delivery.providers import DeliveryUnusable
 from cofactor_server.domain.factor_kinds import EMAIL, SMS, VOICE
@@ -62,10 +62,21 @@ def operate(work: Callable[[Operators, Settings], Awaitable[R]]) -> R:
         Unfit: The database is another deployment's, a demo's, or of another schema.
         Unavailable: The database is away.
     """
+    return within(lambda application, settings: work(application.operators, settings))
+
+
+def within(work: Callable[[Application, Settings], Awaitable[R]]) -> R:
+    """Do one piece of work with the whole application, as `operate` does.
+
+    Raises:
+        SettingsInvalid: The settings can't be used.
+        Unfit: The database is another deployment's, a demo's, or of another schema.
+        Unavailable: The database is away.
+    """
     settings = load()
 
     async def opening() -> R:
         async with opened(configured(settings), migrate=False) as application:
-            return await work(application.operators, settings)
+            return await work(application, settings)
 
     return asyncio.run(opening())

@@ -1,4 +1,4 @@
-"""What a serving process does beside serving: prunes, follows new signing keys, watches its clock."""
+"""What a serving process does beside serving: prunes, follows new keys, watches its clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,10 +11,12 @@ from cofactor_server.services.records import Records
 from cofactor_server.store import deployments, pruning
 from cofactor_server.store.database import Database, PostgresDatabase
 from cofactor_server.vault.columns import Columns
+from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.signing import Signer
 
 PRUNE_EVERY = 60.0
 KEYS_EVERY = 60.0
+KEYRING_EVERY = 2.0
 CLOCK_EVERY = 10.0
 """Seconds."""
 CLOCK_TOLERANCE = 15 * SECOND
@@ -26,9 +28,12 @@ log = structlog.get_logger("cofactor")
 class Upkeep:
     """Runs until cancelled; a database that is away is waited for."""
 
-    def __init__(self, database: Database, records: Records, columns: Columns, signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, records: Records, keyring: Keyring, columns: Columns, signer: Signer, clock: Clock
+    ) -> None:
         self._database = database
         self._records = records
+        self._keyring = keyring
         self._columns = columns
         self._signer = signer
         self._clock = clock
@@ -38,6 +43,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_every(PRUNE_EVERY, self.prune), name="prune")
             tasks.create_task(_every(KEYS_EVERY, self.follow_keys), name="follow-keys")
+            tasks.create_task(_every(KEYRING_EVERY, self.follow_keyring), name="follow-keyring")
             tasks.create_task(_every(CLOCK_EVERY, lambda: self._report(ready)), name="watch-clock")
 
     async def prune(self) -> None:
@@ -48,6 +54,10 @@ class Upkeep:
     async def follow_keys(self) -> None:
         """Take up signing keys that another process added."""
         self._signer.replace_keys(await self._records.read(deployments.signing_keys, self._columns))
+
+    async def follow_keyring(self) -> None:
+        """Take up root keys that somebody put into the keyring's file."""
+        await asyncio.to_thread(self._keyring.follow)
 
     async def clock_is_right(self) -> bool:
         """Whether this process's clock agrees with the database's; with SQLite they are one."""

@@ -11,9 +11,10 @@ _PURPOSE = "column"
 class Columns:
     """Seals column values, each to its place: moved to another row, user, column or table, none opens (security 10).
 
+    The row's id is the row's key without the user's: `store.resealing` relies on that to seal every column again.
+
     Args:
-        keyring: Holds the keys. A retired one still opens columns, so that they can be sealed again: a value is due
-            when `keyring.key_id_of(sealed) != keyring.active_id`.
+        keyring: Holds the keys. A retired one still opens columns, so that they can be sealed again.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -45,3 +46,11 @@ class Columns:
             SealBroken: The value was not sealed for this place by a key of this keyring.
         """
         return self._keyring.open(_PURPOSE, sealed, framed(table, column, user_id, row_id), allow_retired=True)
+
+    def is_due(self, sealed: bytes) -> bool:
+        """Whether a value is to be sealed again, because the key it is under seals no more.
+
+        Raises:
+            SealBroken: It does not have the form of a sealed value.
+        """
+        return self._keyring.key_id_of(sealed) != self._keyring.active_id

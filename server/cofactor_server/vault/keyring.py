@@ -1,10 +1,12 @@
 """Seals octets under root keys: AES-256-GCM with a key of its own for every purpose and day."""
 
 import hmac
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -24,6 +26,8 @@ TAG_OCTETS = 16
 CACHED_SUBKEYS = 1_024
 """Columns are opened under the keys of the days they were sealed on: enough for some years of them."""
 
+_log = structlog.get_logger("cofactor.vault")
+
 _CANARY_PURPOSE = "canary"
 _CANARY = b"cofactor"
 
@@ -41,8 +45,25 @@ class _Subkey(NamedTuple):
     associated: bytes  # goes before the caller's: header and purpose
 
 
+class _Ring:
+    """Keys as a file had them at one time, and what was derived from them."""
+
+    __slots__ = ("active", "keys", "mac_keys", "start", "subkeys")
+
+    def __init__(self, keys: Sequence[RootKey]) -> None:
+        root_keys.check(keys)
+        self.keys: Final = {key.id: key for key in keys}
+        self.active: Final = next(key for key in keys if key.state is RootKeyState.ACTIVE)
+        self.start: Final = _start(self.active.id)
+        self.subkeys: Final[Recent[tuple[bytes, str], _Subkey]] = Recent(CACHED_SUBKEYS)
+        self.mac_keys: Final[Recent[tuple[str, str], bytes]] = Recent(CACHED_SUBKEYS)
+
+
 class Keyring:
     """Root keys and what is derived from them. Safe to share between threads.
+
+    One that was loaded from a file follows it: `follow` is called now and then, and a value under a key that is not
+    known makes it look at once. Another process may have put the key there and sealed under it in the same instant.
 
     A sealed value is: version (1 octet) ‖ length of the root key's id (1) ‖ id ‖ UTC day since the epoch (4) ‖ nonce
     (12) ‖ ciphertext and tag. Its key is HKDF-SHA256 (RFC 5869) of the root key over "cofactor v1", use, purpose and
@@ -58,17 +79,15 @@ class Keyring:
     """
 
     def __init__(self, keys: Sequence[RootKey], clock: Clock, entropy: Entropy | None = None) -> None:
-        root_keys.check(keys)
-        self._keys: Final = {key.id: key for key in keys}
-        self._active: Final = next(key for key in keys if key.state is RootKeyState.ACTIVE)
-        self._start: Final = bytes([VERSION, len(self._active.id)]) + self._active.id.encode("ascii")
+        self._ring = _Ring(keys)
         self._clock: Final = clock
         self._entropy: Final = entropy or SystemEntropy()
-        self._subkeys: Final[Recent[tuple[bytes, str], _Subkey]] = Recent(CACHED_SUBKEYS)
-        self._mac_keys: Final[Recent[tuple[str, str], bytes]] = Recent(CACHED_SUBKEYS)
+        self._file: Path | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._following: Final = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"Keyring(active_id={self.active_id!r}, keys={len(self._keys)})"
+        return f"Keyring(active_id={self.active_id!r}, keys={len(self._ring.keys)})"
 
     @classmethod
     def load(cls, path: Path, clock: Clock, entropy: Entropy | None = None) -> Self:
@@ -82,7 +101,10 @@ class Keyring:
         Raises:
             KeyringInvalid: Whatever is wrong; the text names the file and the problem, never a secret.
         """
-        return cls(root_keys.read(path), clock, entropy)
+        stamp = _stamp(path)
+        keyring = cls(root_keys.read(path), clock, entropy)
+        keyring._file, keyring._stamp = path, stamp
+        return keyring
 
     @staticmethod
     def generate(entropy: Entropy) -> list[RootKey]:
@@ -98,10 +120,42 @@ class Keyring:
         """
         root_keys.write(path, keys)
 
+    def follow(self) -> bool:
+        """Take up what the file has if it changed, and return whether the keys are others now.
+
+        A file that is unusable, lacks the key that is active here, or has another key by the name of one of ours, is
+        logged once and leaves the keys as they are.
+        """
+        if self._file is None:
+            return False
+        with self._following:
+            stamp = _stamp(self._file)
+            if stamp == self._stamp:
+                return False
+            self._stamp = stamp  # also of a file that can't be used: the next look is at the next one
+            try:
+                ring = _Ring(root_keys.read(self._file))
+                self._check_successor(ring)
+            except KeyringInvalid as problem:
+                _log.error("keyring_not_followed", reason=str(problem))
+                return False
+            self._ring = ring
+        _log.info("keyring_followed", active=ring.active.id, keys=len(ring.keys))
+        return True
+
+    def start_of(self, key_id: str) -> bytes:
+        """Return the octets that a value begins with that a root key has sealed, and no other does."""
+        return _start(key_id)
+
+    @property
+    def keys(self) -> tuple[RootKey, ...]:
+        """The root keys as they are now."""
+        return tuple(self._ring.keys.values())
+
     @property
     def active_id(self) -> str:
         """The id of the key that seals; what `key_id_of` says otherwise of is to be sealed again."""
-        return self._active.id
+        return self._ring.active.id
 
     def seal(self, purpose: str, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt and authenticate under the active key.
@@ -111,11 +165,12 @@ class Keyring:
             plaintext: Any octets.
             associated: Octets that must be the same when the value is opened; not kept in it.
         """
-        header = self._start + (self._clock.now() // DAY).to_bytes(4, "big")
-        subkey = self._subkeys.get((header, purpose))
+        ring = self._ring
+        header = ring.start + (self._clock.now() // DAY).to_bytes(4, "big")
+        subkey = ring.subkeys.get((header, purpose))
         if subkey is None:
-            subkey = _derive(self._active, header, purpose)
-            self._subkeys.put((header, purpose), subkey)
+            subkey = _derive(ring.active, header, purpose)
+            ring.subkeys.put((header, purpose), subkey)
         nonce = self._entropy.octets(NONCE_OCTETS)
         return header + nonce + subkey.aead.encrypt(nonce, plaintext, subkey.associated + associated)
 
@@ -134,8 +189,12 @@ class Keyring:
         """
         header_size = _header_size(sealed)
         header = sealed[:header_size]
-        known = self._subkeys.get((header, purpose))
-        subkey = known or _derive(self._key(_key_id(header)), header, purpose)
+        ring = self._ring
+        subkey = known = ring.subkeys.get((header, purpose))
+        if subkey is None:
+            key_id = _key_id(header)
+            ring = self._ring_with(key_id)
+            subkey = _derive(ring.keys[key_id], header, purpose)
         if subkey.root.state is RootKeyState.RETIRED and not allow_retired:
             raise SealBroken("sealed under a retired key")
         body = header_size + NONCE_OCTETS
@@ -145,7 +204,7 @@ class Keyring:
             raise SealBroken("not authentic") from None
         # Only now: invented days must not push out the subkeys in use.
         if known is None:
-            self._subkeys.put((header, purpose), subkey)
+            ring.subkeys.put((header, purpose), subkey)
         return plaintext
 
     def key_id_of(self, sealed: bytes) -> str:
@@ -170,13 +229,14 @@ class Keyring:
         Raises:
             SealBroken: The key is unknown or retired.
         """
-        root = self._active if key_id is None else self._key(key_id)
+        ring = self._ring if key_id is None else self._ring_with(key_id)
+        root = ring.active if key_id is None else ring.keys[key_id]
         if root.state is RootKeyState.RETIRED:
             raise SealBroken("authenticated under a retired key")
-        key = self._mac_keys.get((root.id, purpose))
+        key = ring.mac_keys.get((root.id, purpose))
         if key is None:
             key = _hkdf(root, framed("mac", purpose))
-            self._mac_keys.put((root.id, purpose), key)
+            ring.mac_keys.put((root.id, purpose), key)
         return root.id, hmac.digest(key, message, "sha256")
 
     def make_canary(self) -> bytes:
@@ -197,11 +257,36 @@ class Keyring:
                 "this is the keyring of another deployment, or a key was taken out of it too early"
             ) from None
 
-    def _key(self, key_id: str) -> RootKey:
-        try:
-            return self._keys[key_id]
-        except KeyError:
-            raise SealBroken("sealed under a key that this keyring does not have") from None
+    def _ring_with(self, key_id: str) -> _Ring:
+        """Return keys among which is the named one, from the file if need be."""
+        ring = self._ring
+        if key_id not in ring.keys:
+            self.follow()
+            ring = self._ring
+        if key_id not in ring.keys:
+            raise SealBroken("sealed under a key that this keyring does not have")
+        return ring
+
+    def _check_successor(self, ring: _Ring) -> None:
+        ours = self._ring
+        if ours.active.id not in ring.keys:
+            raise KeyringInvalid(f"keyring file {self._file}: lacks {ours.active.id}, which is active here")
+        for key_id in ours.keys.keys() & ring.keys.keys():
+            if ours.keys[key_id].secret != ring.keys[key_id].secret:
+                raise KeyringInvalid(f"keyring file {self._file}: has another key by the name of {key_id}")
+
+
+def _start(key_id: str) -> bytes:
+    return bytes([VERSION, len(key_id)]) + key_id.encode("ascii")
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what tells one state of a file from another; None without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode
 
 
 def _hkdf(root: RootKey, info: bytes) -> bytes:

@@ -1,9 +1,11 @@
 """Root keys and the file they are kept in."""
 
+import fcntl
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +30,8 @@ class KeyringInvalid(ValueError):
 class RootKeyState(StrEnum):
     """What a root key may still do."""
 
+    NEXT = "next"
+    """Opens everything, seals nothing yet: every server is to know it before one of them seals under it."""
     ACTIVE = "active"
     """Seals and opens; exactly one."""
     PREVIOUS = "previous"
@@ -43,12 +47,15 @@ class RootKey:
     id: str
     secret: bytes = field(repr=False)
     state: RootKeyState
+    since: int = 0
+    """When it came to be in this state; 0 where nobody noted it."""
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, omit_defaults=True):
     id: str
     secret: str
     state: str
+    since: int = 0
 
     def __repr__(self) -> str:
         return f"_Entry(id={self.id!r}, state={self.state!r})"
@@ -73,14 +80,21 @@ def check(keys: Sequence[RootKey]) -> None:
         raise KeyringInvalid("two keys have the same id")
     if len({key.secret for key in keys}) != len(keys):
         raise KeyringInvalid("two keys have the same secret")
-    active = sum(key.state is RootKeyState.ACTIVE for key in keys)
+    active, coming = (sum(key.state is state for key in keys) for state in (RootKeyState.ACTIVE, RootKeyState.NEXT))
     if active != 1:
         raise KeyringInvalid(f"exactly one key must be active, {active} are")
+    if coming > 1:
+        raise KeyringInvalid(f"one key at most can be next, {coming} are")
 
 
 def generate(entropy: Entropy) -> list[RootKey]:
     """Draw a new root key, active and alone."""
-    return [RootKey("k" + entropy.choose(ALPHANUMERIC, 8), entropy.octets(SECRET_OCTETS), RootKeyState.ACTIVE)]
+    return [draw(entropy, RootKeyState.ACTIVE)]
+
+
+def draw(entropy: Entropy, state: RootKeyState, since: int = 0) -> RootKey:
+    """Draw a new root key."""
+    return RootKey("k" + entropy.choose(ALPHANUMERIC, 8), entropy.octets(SECRET_OCTETS), state, since)
 
 
 def read(path: Path) -> list[RootKey]:
@@ -105,8 +119,6 @@ def write(path: Path, keys: Sequence[RootKey]) -> None:
         KeyringInvalid: The keys do not make a keyring, the file exists (it is left alone), or the system refuses.
     """
     check(keys)
-    entries = [_Entry(key.id, base64url(key.secret), key.state.value) for key in keys]
-    content = msgspec.json.format(msgspec.json.encode(_File(entries)), indent=2) + b"\n"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
@@ -114,14 +126,72 @@ def write(path: Path, keys: Sequence[RootKey]) -> None:
     except OSError as error:
         raise KeyringInvalid(f"keyring file {path}: {error.strerror}") from None
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(descriptor, keys)
         _sync_folder(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise KeyringInvalid(f"keyring file {path}: {error.strerror}") from None
+
+
+def edit(path: Path, change: Callable[[list[RootKey]], list[RootKey]]) -> list[RootKey]:
+    """Put what `change` makes of the keys in a file in their place: readers see the one or the other, never half.
+
+    Two that edit at once take turns. A link is followed, the file keeps its owner, and a change that changes nothing
+    leaves it alone.
+
+    Returns:
+        The keys that are there now.
+
+    Raises:
+        KeyringInvalid: The file is no keyring, what `change` returns is none, or the system refuses.
+    """
+    try:
+        path = path.resolve(strict=True)
+        with _alone_in(path.parent):
+            keys = read(path)
+            changed = change(keys)
+            if changed != keys:
+                check(changed)
+                _replace(path, changed)
+    except OSError as error:
+        raise KeyringInvalid(f"keyring file {path}: {error.strerror}") from None
+    return changed
+
+
+def _replace(path: Path, keys: Sequence[RootKey]) -> None:
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)  # of one that was killed: nobody else is here
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        owner = path.stat()
+        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)  # root edits what the servers' user reads
+    except OSError:
+        os.close(descriptor)
+        new.unlink()
+        raise
+    _fill(descriptor, keys)
+    new.replace(path)
+    _sync_folder(path.parent)
+
+
+def _fill(descriptor: int, keys: Sequence[RootKey]) -> None:
+    """Write keys durably, and close the file."""
+    entries = [_Entry(key.id, base64url(key.secret), key.state.value, key.since) for key in keys]
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(_File(entries)), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _octets_of_private_file(path: Path) -> bytes:
@@ -167,7 +237,7 @@ def _root_key(number: int, entry: _Entry) -> RootKey:
         raise KeyringInvalid(f"key {number}: the secret is not base64url without padding") from None
     if len(secret) == SECRET_OCTETS and len(set(secret)) < _FEWEST_DISTINCT_OCTETS:
         raise KeyringInvalid(f"key {number}: the secret is not random; make one with `cofactor keys generate`")
-    return RootKey(entry.id, secret, state)
+    return RootKey(entry.id, secret, state, entry.since)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -140,7 +140,7 @@ async def test_a_retired_root_key_opens_seeds_and_no_token(world: World) -> None
         before = await logged_in_to_mfa(api, client)
     entropy = SystemEntropy()
     (new,) = Keyring.generate(entropy)
-    retired = [RootKey(key.id, key.secret, RootKeyState.RETIRED) for key in world.keyring._keys.values()]
+    retired = [RootKey(key.id, key.secret, RootKeyState.RETIRED) for key in world.keyring._ring.keys.values()]
     keyring = Keyring([new, *retired], world.clock)
 
     async with open_world(world.database_url, clock=world.clock, keyring=keyring) as later, grpc_edge(later) as api:
