@@ -203,7 +203,7 @@ class RestApi:
         return said
 
     async def keys(self) -> Sequence[dict[str, str]]:
-        response = await self._ok(self.http.get("/.well-known/jwks.json"))
+        response = await self._ok(self.http.get("/.well-known/keys.json"))
         found: list[dict[str, str]] = response.json()["keys"]
         return found
 

@@ -141,8 +141,8 @@ async def test_refusals_are_not_kept_by_caches_either(http: httpx2.AsyncClient, 
 
 
 async def test_public_documents_may_be_kept_by_caches(http: httpx2.AsyncClient) -> None:
-    for path in ("/.well-known/openid-configuration", "/.well-known/jwks.json", "/openapi.json"):
-        response = await http.get(path)
+    for path in (".well-known/openid-configuration", ".well-known/jwks.json", ".well-known/keys.json", "openapi.json"):
+        response = await http.get(f"/{path}")
 
         assert response.status_code == 200
         assert "cache-control" not in response.headers

@@ -15,6 +15,7 @@ OPERATIONS = {
     ("post", "/oauth/introspect"),
     ("get", "/.well-known/openid-configuration"),
     ("get", "/.well-known/jwks.json"),
+    ("get", "/.well-known/keys.json"),
     ("post", "/mfa/challenge"),
     ("post", "/mfa/associate"),
     ("get", "/mfa/authenticators"),

@@ -217,12 +217,12 @@ class SpaJs:
 class ServerPython:
     """auth0-server-python, as a confidential client; it hands out mfa_tokens sealed by itself."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, *, client_secret: str = "") -> None:
         self._tenant = tenant
         self._client = MfaClient(
             domain=tenant.domain,
             client_id=tenant.client_id,
-            client_secret=tenant.client_secret,
+            client_secret=client_secret or tenant.client_secret,
             secret="a secret of the application, 32 characters at least",
         )
 

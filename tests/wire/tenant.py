@@ -3,13 +3,14 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import httpx2
+from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.http_server import HttpServer
 from cofactor_server.listening import Listening, bind, name_of
 from cofactor_server.rpc.tls import TlsFiles
@@ -18,6 +19,7 @@ from tests.authorities import Authority, write
 from tests.world import API, PASSWORD, World, world_on
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 AUTH0 = "http://auth0.com/oauth/grant-type/"
 MFA_SCOPE = "enroll read:authenticators remove:authenticators"
@@ -55,16 +57,20 @@ class Tenant:
         """Run something on the deployment's loop, and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
-    def person(self) -> Person:
+    def person(self, *, mfa_policy: MfaPolicy | None = None) -> Person:
         """Create a user whom no other test knows."""
         self._people += 1
         person = Person(f"person-{self._people}@example.test")
-        self.do(self.world.user(person.name))
+        self.do(self.world.user(person.name, mfa_policy=mfa_policy))
         return person
 
     def code_sent_to(self, destination: str) -> str:
         """Return the code of the newest message to a number or address."""
         return next(message.code for message in reversed(self.world.outbox.sent) if message.to == destination)
+
+    async def aside(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Run what blocks, beside the test's own loop."""
+        return await asyncio.to_thread(call, *given, **named)
 
     @contextmanager
     def later(self, seconds: float) -> Iterator[None]:
@@ -80,7 +86,12 @@ class Tenant:
         return {"scope": f"{scope} {MFA_SCOPE}", "audience": self.mfa_audience} if manages else {"scope": scope}
 
     def mfa_token(self, person: Person, target: Mapping[str, str], *, public: bool = False) -> str:
-        """Log in with the password, as pages without a password grant have it done elsewhere; return the mfa_token."""
+        """Log in with the password, for an SDK that has no password grant; return the mfa_token."""
+        token: str = self.refusal(person, target, public=public)["mfa_token"]
+        return token
+
+    def refusal(self, person: Person, target: Mapping[str, str], *, public: bool = False) -> dict[str, Any]:
+        """Log in with the password; return what `mfa_required` says."""
         client = (
             {"client_id": self.public_client_id}
             if public
@@ -89,8 +100,8 @@ class Tenant:
         body = {"grant_type": "password", "username": person.name, "password": person.password, **client, **target}
         response = httpx2.post(f"{self.issuer}oauth/token", json=body, verify=self.trust)
         assert response.status_code == 403, response.text
-        token: str = response.json()["mfa_token"]
-        return token
+        said: dict[str, Any] = response.json()
+        return said
 
     @classmethod
     @contextmanager

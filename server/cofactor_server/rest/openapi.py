@@ -286,7 +286,8 @@ INTROSPECT = _operation(
     security=_BY_CLIENT,
 )
 DISCOVERY = _operation("tokens", "discover", "Describe the issuer", answers=_ref("Discovery"))
-KEYS = _operation("tokens", "getJsonWebKeySet", "Get the public keys", answers=_ref("JsonWebKeySet"))
+RSA_KEYS = _operation("tokens", "getRsaKeys", "Get the public RSA keys", answers=_ref("JsonWebKeySet"))
+KEYS = _operation("tokens", "getJsonWebKeySet", "Get every public key", answers=_ref("JsonWebKeySet"))
 CHALLENGE = _operation(
     "challenges",
     "createChallenge",

@@ -96,7 +96,8 @@ class Tokens:
         app.add_api_route("/oauth/revoke", self.revoke, methods=["POST"], response_class=Response, **openapi.REVOKE)
         app.add_api_route("/oauth/introspect", self.introspect, methods=["POST"], **openapi.INTROSPECT)
         app.add_api_route("/.well-known/openid-configuration", self.discover, methods=["GET"], **openapi.DISCOVERY)
-        app.add_api_route("/.well-known/jwks.json", self.keys, methods=["GET"], **openapi.KEYS)
+        app.add_api_route("/.well-known/jwks.json", self.rsa_keys, methods=["GET"], **openapi.RSA_KEYS)
+        app.add_api_route("/.well-known/keys.json", self.keys, methods=["GET"], **openapi.KEYS)
 
     async def issue(self, request: Request) -> Response:
         """Exchange a grant for tokens. What the query string says does not matter."""
@@ -135,10 +136,20 @@ class Tokens:
         """Describe the issuer to OpenID Connect libraries."""
         return JSONResponse(self._discovery)
 
+    async def rsa_keys(self) -> Response:
+        """Hand out the RSA keys, which verify id_tokens and RS256 access tokens.
+
+        Libraries of this wire take every key of the set for one of RSA, and fail on others (auth0-python 6.8).
+        """
+        return JSONResponse({"keys": [key for key in await self._keys() if key["kty"] == "RSA"]})
+
     async def keys(self) -> Response:
-        """Hand out the public keys that verify access tokens and id_tokens."""
+        """Hand out every public key: what a resource server needs that takes ES256 access tokens."""
+        return JSONResponse({"keys": await self._keys()})
+
+    async def _keys(self) -> list[dict[str, Any]]:
         response = await self._stub.GetJsonWebKeySet(pb.GetJsonWebKeySetRequest(), timeout=TIMEOUT)
-        return JSONResponse({"keys": [_present(key) for key in response.keys]})
+        return [_present(key) for key in response.keys]
 
 
 def _present(message: Any) -> dict[str, Any]:
