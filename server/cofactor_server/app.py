@@ -101,7 +101,11 @@ class Application:
         columns = Columns(c.keyring)
         sealer = TokenSealer(c.keyring, deployment.issuer)
         factors = registry.Registry(
-            (*registry.shipped(entropy, strict=deployment.strict), *registry.plugged(entropy), *c.factors)
+            (
+                *registry.shipped(entropy, strict=deployment.strict, hotp_look_ahead=deployment.hotp_look_ahead),
+                *registry.plugged(entropy),
+                *c.factors,
+            )
         )
         records = Records(database)
         decider = Decider(self._group_commit)

@@ -202,6 +202,12 @@ class AuthenticatorTypeUnsupported(CofactorError):
     reason = "AUTHENTICATOR_TYPE_UNSUPPORTED"
 
 
+class FactorRetired(CofactorError):
+    """The kind of authenticator is one of the past: `kind` names it, `alternative` what to enroll instead."""
+
+    reason = "FACTOR_RETIRED"
+
+
 class FactorDisabled(CofactorError):
     """The kind of authenticator is switched off."""
 
@@ -239,7 +245,7 @@ class AuthenticatorRegistered(CofactorError):
 
 
 class InvalidOtp(CofactorError):
-    """The one-time password is wrong or used; `hint` may be `check_clock`."""
+    """The one-time password is wrong or used; `hint` may be `check_clock` or `resynchronize`."""
 
     reason = "INVALID_OTP"
 
@@ -475,6 +481,12 @@ TABLE: Mapping[str, Row] = {
     "CHALLENGE_TYPE_UNSUPPORTED": Row("FAILED_PRECONDITION", 401, "unsupported_challenge_type", "{explanation}"),
     "AUTHENTICATOR_TYPE_UNSUPPORTED": Row(
         "INVALID_ARGUMENT", 400, "unsupported_authenticator_type", "The authenticator type is unknown."
+    ),
+    "FACTOR_RETIRED": Row(
+        "INVALID_ARGUMENT",
+        400,
+        "unsupported_authenticator_type",
+        "Authenticators of the kind {kind} are not served any more. Enroll {alternative} instead.",
     ),
     "FACTOR_DISABLED": Row(
         "FAILED_PRECONDITION", 400, "unsupported_challenge_type", "This kind of authenticator is not available here."

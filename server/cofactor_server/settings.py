@@ -115,6 +115,7 @@ class Settings(BaseSettings, DeliverySettings):
     mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
     factors: Words = (TOTP, RECOVERY_CODE)
     profile: Literal["compatible", "strict"] = "compatible"
+    hotp_look_ahead: int = Field(9, ge=0, le=50)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
 
     http_listen: Listen = "127.0.0.1:8080"
@@ -185,6 +186,7 @@ class Settings(BaseSettings, DeliverySettings):
             mfa_policy=self.mfa_policy,
             kinds=frozenset(self.factors),
             mfa_token_life=self.mfa_token_minutes * MINUTE,
+            hotp_look_ahead=self.hotp_look_ahead,
             strict=self.profile == "strict",
         )
 

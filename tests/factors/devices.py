@@ -71,6 +71,32 @@ class AuthenticatorApp:
         assert not show
 
 
+class HardwareToken:
+    """Shows the next code at every press of its button."""
+
+    def __init__(self, barcode_uri: str) -> None:
+        scanned = {name: values[0] for name, values in parse_qs(urlsplit(barcode_uri).query).items()}
+        self.secret = base64.b32decode(scanned["secret"] + "=" * (-len(scanned["secret"]) % 8))
+        self.algorithm = scanned["algorithm"]
+        self.digits = int(scanned["digits"])
+        self.counter = int(scanned["counter"])
+
+    def press(self) -> str:
+        """Return the next code."""
+        self.counter += 1
+        return hotp(self.secret, self.counter - 1, self.digits, self.algorithm)
+
+    def answer(self, prompt: Prompt[Any], now: int) -> Proof:
+        return Code(self.press())
+
+    def forge(self, prompt: Prompt[Any], now: int) -> Proof:
+        right = {hotp(self.secret, counter, self.digits, self.algorithm) for counter in range(300)}
+        return Code(next(code for code in (f"{guess:0{self.digits}d}" for guess in range(500)) if code not in right))
+
+    def learn(self, show: str) -> None:
+        assert not show
+
+
 class Paper:
     """A recovery code written down."""
 
@@ -177,6 +203,7 @@ class Phone:
 
 DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
     "totp": lambda enrollment: AuthenticatorApp(enrollment.show["barcode_uri"]),
+    "hotp": lambda enrollment: HardwareToken(enrollment.show["barcode_uri"]),
     "sms": lambda _: Letterbox(),
     "voice": lambda _: Letterbox(),
     "email": lambda _: Letterbox(),

@@ -104,6 +104,50 @@ def test_a_recovery_code_proves_no_possession_and_earns_no_amr(holder: Holder) -
     assert (facts.amr, facts.possession, facts.recovery) == ((), Possession.NONE, True)
 
 
-def test_there_are_no_options(holder: Holder) -> None:
-    with pytest.raises(InvalidRequest):
-        holder.factor.enroll(ALICE, "", {"length": "8"})
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("length", "8"), ("count", "0"), ("count", "11"), ("count", ""), ("count", "-1"), ("count", "٣"), ("count", "01")],
+)
+def test_an_option_that_is_unknown_or_out_of_range_is_refused(holder: Holder, option: str, value: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        holder.factor.enroll(ALICE, "", {option: value})
+
+    assert [name for name, _ in caught.value.violations] == [option]
+
+
+def set_of(count: int) -> tuple[Holder, list[str]]:
+    """Return a user with a set of codes."""
+    holder = Holder()
+    enrollment = holder.factor.enroll(ALICE, "", {"count": str(count)})
+    holder.credential = enrollment.credential
+    return holder, enrollment.show["recovery_code"].split(" ")
+
+
+@pytest.mark.requirement("S25", "S72")
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_a_set_has_as_many_codes_as_were_asked_for(count: int) -> None:
+    holder, codes = set_of(count)
+
+    assert len(set(codes)) == count
+    assert {len(code) for code in codes} == {24}
+    assert len({holder.credential.sha256, *holder.credential.others}) == count
+
+
+@pytest.mark.requirement("S27", "S29", "S87")
+def test_every_code_of_a_set_works_once_and_its_successor_is_shown() -> None:
+    holder, codes = set_of(10)
+
+    verdicts = [holder.type(code) for code in codes]
+
+    shown = [verdict.show for verdict in verdicts if isinstance(verdict, Approved)]
+    assert len({*shown, *codes}) == 20
+    assert [holder.type(code) for code in codes] == [Mismatch()] * 10
+    assert all(isinstance(holder.type(code), Approved) for code in shown)
+
+
+def test_what_was_stored_before_there_were_sets_is_read(holder: Holder) -> None:
+    from msgspec import msgpack
+
+    stored = msgpack.encode({"sha256": holder.credential.sha256})
+
+    assert msgpack.decode(stored, type=RecoveryCredential) == holder.credential

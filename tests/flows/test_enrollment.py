@@ -230,6 +230,30 @@ async def test_a_kind_that_nobody_knows_is_refused(grpc_api: GrpcApi, rest_api: 
     assert (over_rest.status_code, over_rest.json()["error"]) == (400, "unsupported_authenticator_type")
 
 
+@pytest.mark.parametrize(
+    ("kind", "alternative"),
+    [
+        ("duo", "push, or a security key (webauthn)"),
+        ("google-authenticator", "an authenticator app (otp, or totp over gRPC)"),
+    ],
+)
+async def test_a_kind_of_the_past_is_refused_with_what_there_is_instead(
+    grpc_api: GrpcApi, rest_api: RestApi, world: World, kind: str, alternative: str
+) -> None:
+    client = await shop(world)
+    await world.user()
+    login = await logged_in_to_mfa(grpc_api, client)
+    headers = {"authorization": f"Bearer {login.mfa_token}"}
+    text = f"Authenticators of the kind {kind} are not served any more. Enroll {alternative} instead."
+
+    over_grpc = await refusal(grpc_api.enroll(login.mfa_token, kind))
+    over_rest = await rest_api.http.post("/mfa/associate", json={"authenticator_types": [kind]}, headers=headers)
+
+    assert (over_grpc.reason, over_grpc.text) == ("FACTOR_RETIRED", text)
+    assert over_rest.status_code == 400
+    assert over_rest.json() == {"error": "unsupported_authenticator_type", "error_description": text}
+
+
 async def test_the_wire_of_an_enrollment_is_the_recorded_one(rest_api: RestApi, world: World) -> None:
     client = await shop(world)
     await world.user()

@@ -15,6 +15,8 @@ from tests.rest.fake_api import FakeApi, Refusal
 GRANT = {"grant_type": "password", "username": "alice", "password": "hunter2", "client_id": "web"}
 BEARER = {"Authorization": "Bearer hunter2-token"}
 FILLED = {
+    "kind": "duo",
+    "alternative": "push",
     "parameter": "otp",
     "grant_type": "http://auth0.com/oauth/grant-type/mfa-otp",
     "scopes": "enroll",

@@ -28,6 +28,8 @@ class Deployment:
     """Microseconds."""
     vouch_max_age: int = 5 * MINUTE
     """How long ago a vouched first factor may lie, in microseconds."""
+    hotp_look_ahead: int = 9
+    """How many codes beyond the next one of a token are taken, for a button that was pressed in vain."""
     strict: bool = False
     """The strict profile (requirements, "Where the references disagree")."""
 

@@ -23,6 +23,7 @@ class EventName(StrEnum):
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
     AUTHENTICATOR_CLONED = "authenticator.cloned"
     RECOVERY_CODE_USED = "recovery_code.used"
+    RECOVERY_CODE_REGENERATED = "recovery_code.regenerated"
     REFRESH_REUSED = "refresh.reused"
     TOKEN_REVOKED = "token.revoked"
     MFA_RESET = "user.mfa_reset"
@@ -36,6 +37,7 @@ class NoticeName(StrEnum):
     AUTHENTICATOR_REMOVED = "authenticator_removed"
     AUTHENTICATOR_DISABLED = "authenticator_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODE_REGENERATED = "recovery_code_regenerated"
     SUSPICIOUS_FAILURES = "suspicious_failures"
     MFA_RESET = "mfa_reset"
 

@@ -15,6 +15,12 @@ OTP_KINDS = frozenset({TOTP, HOTP})
 PHONE_KINDS = frozenset({SMS, VOICE})
 """Kinds that reach one telephone number, and are enrolled together where both are switched on (contract section 9)."""
 
+RETIRED = {
+    "duo": "push, or a security key (webauthn)",
+    "google-authenticator": "an authenticator app (otp, or totp over gRPC)",
+}
+"""Kinds that applications may still ask for, and what there is instead."""
+
 RESTRICTED = PHONE_KINDS | {EMAIL}
 """Kinds whose codes others may read on their way: the strict profile serves none of them (S80, S94)."""
 

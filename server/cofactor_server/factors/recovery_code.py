@@ -1,4 +1,4 @@
-"""A code on paper for the day the device is lost; using it makes the next one."""
+"""A code on paper for the day the device is lost, or some of them; using one makes the next."""
 
 # ruff: noqa: ARG002 - a factor takes what the interface gives
 
@@ -33,16 +33,25 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 24
 """Letters: 120 bits, above the 112 from which a plain hash will do (S88)."""
 
+MOST = 10
+"""Codes of one set."""
+
 FACTS = Facts(amr=(), possession=Possession.NONE, exportable=True, recovery=True)
 
 _AS_READ = str.maketrans("ILO", "110", string.whitespace + "-")
 _LONGEST_INPUT = 128
+_COUNTS = frozenset(map(str, range(1, MOST + 1)))
+
+
+Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class RecoveryCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hash of the code that is valid now."""
+    """The hashes of the codes that are valid now."""
 
-    sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    sha256: Sha256
+    others: Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=MOST - 1)] = ()
+    """Those of the rest of a set."""
 
     def __repr__(self) -> str:
         return "RecoveryCredential()"
@@ -50,6 +59,9 @@ class RecoveryCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 class RecoveryCode:
     """One code that rotates on use: the old one is dead, the next is shown once (contract section 9, rule 5; S29).
+
+    A set, for who wants more on the paper, keeps to the same rule: each code works once, and the one that takes its
+    place is shown. Nobody runs out of codes, and a code that nobody noted down lets nobody in.
 
     The next code is drawn, not derived, since nothing of it may follow from the old one. A caller that repeats its
     request because the reply was lost gets it from the outcome that the core keeps sealed (security.md 16).
@@ -66,11 +78,18 @@ class RecoveryCode:
         self._entropy = entropy
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[RecoveryCredential]:
-        """Draw a code and show it as `recovery_code`. There are no options."""
-        for name in options:
+        """Draw codes and show them as `recovery_code`, with spaces between them.
+
+        Options: `count` 1 (default) to `MOST`.
+        """
+        for name in options.keys() - {"count"}:
             raise InvalidRequest(violations=((name, "unknown to this kind of authenticator"),))
-        code = self._draw()
-        return Enrollment(RecoveryCredential(_hash(code)), {"recovery_code": code})
+        count = options.get("count", "1")
+        if count not in _COUNTS:
+            raise InvalidRequest(violations=(("count", f"must be between 1 and {MOST}"),))
+        codes = [self._draw() for _ in range(int(count))]
+        first, *others = map(_hash, codes)
+        return Enrollment(RecoveryCredential(first, tuple(others)), {"recovery_code": " ".join(codes)})
 
     def challenge(self, credential: RecoveryCredential, context: Context) -> Prompt[None]:
         """Expect nothing: the code is on paper."""
@@ -82,10 +101,13 @@ class RecoveryCode:
         """Accept the code in either case, with white space and hyphens anywhere, I and L for 1, O for 0."""
         if not isinstance(proof, Code) or not (written := _written(proof.value)):
             return Mismatch()
-        if not hmac.compare_digest(_hash(written), credential.sha256):
+        typed, kept = _hash(written), (credential.sha256, *credential.others)
+        matches = [hmac.compare_digest(typed, each) for each in kept]
+        if not any(matches):
             return Mismatch()
         following = self._draw()
-        return Approved(RecoveryCredential(_hash(following)), FACTS, show=following)
+        first, *others = (_hash(following) if matching else each for each, matching in zip(kept, matches, strict=True))
+        return Approved(RecoveryCredential(first, tuple(others)), FACTS, show=following)
 
     def _draw(self) -> str:
         return self._entropy.choose(ALPHABET, LENGTH)

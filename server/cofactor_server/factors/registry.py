@@ -25,6 +25,7 @@ from cofactor_server.domain.proofs import (
     Verdict,
 )
 from cofactor_server.factors.factor import Factor
+from cofactor_server.factors.hotp import LOOK_AHEAD, Hotp
 from cofactor_server.factors.push import Push
 from cofactor_server.factors.recovery_code import RecoveryCode
 from cofactor_server.factors.sent_code import Email, Sms, Voice
@@ -173,10 +174,11 @@ class Registry(Mapping[Kind, Registered]):
         return len(self._factors)
 
 
-def shipped(entropy: Entropy, *, strict: bool = False) -> tuple[Registered, ...]:
+def shipped(entropy: Entropy, *, strict: bool = False, hotp_look_ahead: int = LOOK_AHEAD) -> tuple[Registered, ...]:
     """Return Cofactor's own factors; `strict` is the profile (requirements, "Where the references disagree")."""
     return (
         register(Totp(entropy, skew_steps=0 if strict else 1)),
+        register(Hotp(entropy, look_ahead=hotp_look_ahead)),
         register(Sms(entropy)),
         register(Voice(entropy)),
         register(Email(entropy)),

@@ -52,7 +52,7 @@ CHECK_CLOCK = "check_clock"
 
 FACTS = Facts(amr=("otp",), possession=Possession.SOFTWARE, replay_resistant=True, exportable=True)
 
-_HASHES: Mapping[str, Callable[..., Any]] = {
+HASHES: Mapping[str, Callable[..., Any]] = {
     "SHA1": hashlib.sha1,
     "SHA256": hashlib.sha256,
     "SHA512": hashlib.sha512,
@@ -200,7 +200,7 @@ class _Codes(pyotp.OTP):
     def __init__(self, credential: TotpCredential) -> None:
         self._octets = credential.secret
         self._last_step = credential.last_step
-        super().__init__("", digits=credential.digits, digest=_HASHES[credential.algorithm])
+        super().__init__("", digits=credential.digits, digest=HASHES[credential.algorithm])
 
     def byte_secret(self) -> bytes:
         return self._octets

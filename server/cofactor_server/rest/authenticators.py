@@ -92,6 +92,8 @@ def _enrollment(body: Body) -> pb.EnrollAuthenticatorRequest:
             return _oob_enrollment(body, name)
         case "webauthn":  # ours
             return pb.EnrollAuthenticatorRequest(webauthn=pb.WebAuthnEnrollment(), name=name)
+        case "duo" | "google-authenticator" as kind:  # of the past: the answer names what there is instead
+            return pb.EnrollAuthenticatorRequest(plugin=pb.PluginEnrollment(kind=kind), name=name)
     raise errors.AuthenticatorTypeUnsupported
 
 

@@ -99,7 +99,7 @@ _CHANNEL = _one_of("sms", "voice", "email", "auth0")
 SCHEMAS: dict[str, _Schema] = {
     "Error": _object(
         {"error": _TEXT, "error_description": {"type": "string", "description": "Printable ASCII."}},
-        {"hint": {"type": "string", "description": "What may help, such as check_clock."}},
+        {"hint": {"type": "string", "description": "What may help: check_clock, resynchronize, check_origin."}},
     ),
     "MfaRequired": _object(
         {"error": {"const": "mfa_required"}, "error_description": _TEXT, "mfa_token": _SECRET},

@@ -12,7 +12,7 @@ from cofactor_server.domain.authenticators import (
 )
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, RETIRED
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.errors import (
@@ -22,6 +22,7 @@ from cofactor_server.errors import (
     BearerInvalid,
     CofactorError,
     FactorDisabled,
+    FactorRetired,
     MfaTokenStale,
 )
 from cofactor_server.seams import Clock
@@ -32,6 +33,7 @@ from cofactor_server.services.deciding import Decider
 from cofactor_server.services.enrolling import Enroll, Enrolling
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.records import Records
+from cofactor_server.services.recovery_codes import ReplaceRecoveryCodes
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
 from cofactor_server.store.work import Needs, Work
@@ -126,17 +128,23 @@ class Authenticators:
 
         Raises:
             AuthenticatorTypeUnsupported: The kind is unknown.
+            FactorRetired: The kind is one of the past.
             FactorDisabled: The kind is switched off.
             AlreadyEnrolled: An mfa_token enrolls the first authenticator only.
+            AssociationRequired: Recovery codes are for who is enrolled.
             InvalidRequest: The factor refuses an option.
             CofactorError: The token is not good any more, or too weak.
         """
         authority = Authority.of(caller)
+        if alternative := RETIRED.get(request.kind):
+            raise FactorRetired(kind=request.kind, alternative=alternative)
         if request.kind not in OURS and not self._enrolling.credentials.is_known(request.kind):
             raise AuthenticatorTypeUnsupported
-        if request.kind == RECOVERY_CODE or self._enrolling.credentials.factor(request.kind) is None:
+        if self._enrolling.credentials.factor(request.kind) is None:
             raise FactorDisabled
         self._check(request)
+        if request.kind == RECOVERY_CODE:
+            return await self._replace_recovery_codes(caller, authority, request)
         with self._decider.under_way(caller):
             made = await self._decider.decide(caller, Enroll(self._enrolling, authority, request))
         prompt, challenge = made.prepared.prompt, made.prepared.challenge
@@ -193,6 +201,13 @@ class Authenticators:
         decision = Remove(self._enrolling.clock, Authority.of(caller), authenticator_id)
         with self._decider.under_way(caller):
             await self._decider.decide(caller, decision)
+
+    async def _replace_recovery_codes(
+        self, caller: Caller, authority: Authority, request: EnrollmentRequest
+    ) -> Enrolled:
+        with self._decider.under_way(caller):
+            replaced = await self._decider.decide(caller, ReplaceRecoveryCodes(self._enrolling, authority, request))
+        return Enrolled(authenticator=replaced.authenticator, show={}, recovery_codes=replaced.codes)
 
     def _check(self, request: EnrollmentRequest) -> None:
         """Let the factor refuse bad options before anything is queued; what it makes is thrown away."""

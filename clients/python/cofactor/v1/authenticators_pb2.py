@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n cofactor/v1/authenticators.proto\x12\x0b\x63ofactor.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x02\n\rAuthenticator\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.cofactor.v1.FactorKind\x12\x13\n\x0bplugin_kind\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.cofactor.v1.AuthenticatorState\x12\x0c\n\x04name\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63onfirm_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlinked_id\x18\t \x01(\t\"\xef\x03\n\x1a\x45nrollAuthenticatorRequest\x12+\n\x04totp\x18\x01 \x01(\x0b\x32\x1b.cofactor.v1.TotpEnrollmentH\x00\x12+\n\x04hotp\x18\x02 \x01(\x0b\x32\x1b.cofactor.v1.HotpEnrollmentH\x00\x12)\n\x03sms\x18\x03 \x01(\x0b\x32\x1a.cofactor.v1.SmsEnrollmentH\x00\x12-\n\x05voice\x18\x04 \x01(\x0b\x32\x1c.cofactor.v1.VoiceEnrollmentH\x00\x12-\n\x05\x65mail\x18\x05 \x01(\x0b\x32\x1c.cofactor.v1.EmailEnrollmentH\x00\x12+\n\x04push\x18\x06 \x01(\x0b\x32\x1b.cofactor.v1.PushEnrollmentH\x00\x12\x33\n\x08webauthn\x18\x07 \x01(\x0b\x32\x1f.cofactor.v1.WebAuthnEnrollmentH\x00\x12<\n\rrecovery_code\x18\x08 \x01(\x0b\x32#.cofactor.v1.RecoveryCodeEnrollmentH\x00\x12/\n\x06plugin\x18\t \x01(\x0b\x32\x1d.cofactor.v1.PluginEnrollmentH\x00\x12\x0c\n\x04name\x18\x0f \x01(\tB\x0f\n\rauthenticator\"f\n\x0eTotpEnrollment\x12,\n\talgorithm\x18\x01 \x01(\x0e\x32\x19.cofactor.v1.OtpAlgorithm\x12\x0e\n\x06\x64igits\x18\x02 \x01(\r\x12\x16\n\x0eperiod_seconds\x18\x03 \x01(\r\"N\n\x0eHotpEnrollment\x12,\n\talgorithm\x18\x01 \x01(\x0e\x32\x19.cofactor.v1.OtpAlgorithm\x12\x0e\n\x06\x64igits\x18\x02 \x01(\r\"%\n\rSmsEnrollment\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\"\'\n\x0fVoiceEnrollment\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\" \n\x0f\x45mailEnrollment\x12\r\n\x05\x65mail\x18\x01 \x01(\t\"\x10\n\x0ePushEnrollment\"*\n\x12WebAuthnEnrollment\x12\x14\n\x0cresident_key\x18\x01 \x01(\x08\"\'\n\x16RecoveryCodeEnrollment\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"5\n\x10PluginEnrollment\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"\xb1\x02\n\x1b\x45nrollAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\x12,\n\notp_secret\x18\x02 \x01(\x0b\x32\x16.cofactor.v1.OtpSecretH\x00\x12)\n\x03oob\x18\x03 \x01(\x0b\x32\x1a.cofactor.v1.OobEnrollmentH\x00\x12-\n\x07pairing\x18\x04 \x01(\x0b\x32\x1a.cofactor.v1.DevicePairingH\x00\x12\x31\n\x08webauthn\x18\x05 \x01(\x0b\x32\x1d.cofactor.v1.WebAuthnCreationH\x00\x12\x16\n\x0erecovery_codes\x18\x06 \x03(\tB\x0c\n\nenrollment\"0\n\tOtpSecret\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61rcode_uri\x18\x02 \x01(\t\"!\n\rOobEnrollment\x12\x10\n\x08oob_code\x18\x01 \x01(\t\"6\n\rDevicePairing\x12\x13\n\x0b\x62\x61rcode_uri\x18\x01 \x01(\t\x12\x10\n\x08oob_code\x18\x02 \x01(\t\"=\n\x10WebAuthnCreation\x12\x17\n\x0fpublic_key_json\x18\x01 \x01(\t\x12\x10\n\x08oob_code\x18\x02 \x01(\t\"\x1b\n\x19ListAuthenticatorsRequest\"P\n\x1aListAuthenticatorsResponse\x12\x32\n\x0e\x61uthenticators\x18\x01 \x03(\x0b\x32\x1a.cofactor.v1.Authenticator\"%\n\x17GetAuthenticatorRequest\x12\n\n\x02id\x18\x01 \x01(\t\"M\n\x18GetAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\"\x80\x01\n\x1aUpdateAuthenticatorRequest\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"P\n\x1bUpdateAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\"(\n\x1a\x44\x65leteAuthenticatorRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x1d\n\x1b\x44\x65leteAuthenticatorResponse\"5\n\x0fSignedStatement\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\\\n\x11PairDeviceRequest\x12\x16\n\x0epairing_secret\x18\x01 \x01(\t\x12/\n\tstatement\x18\x02 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x8e\x01\n\x12PairDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0cissuer_label\x18\x03 \x01(\t\x12\x12\n\nuser_label\x18\x04 \x01(\t\x12*\n\notp_secret\x18\x05 \x01(\x0b\x32\x16.cofactor.v1.OtpSecret\"\x1a\n\x18\x43reateDeviceNonceRequest\"[\n\x19\x43reateDeviceNonceResponse\x12\r\n\x05nonce\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13UpdateDeviceRequest\x12/\n\tstatement\x18\x01 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x16\n\x14UpdateDeviceResponse\"F\n\x13RemoveDeviceRequest\x12/\n\tstatement\x18\x01 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x16\n\x14RemoveDeviceResponse*\xff\x01\n\nFactorKind\x12\x1b\n\x17\x46\x41\x43TOR_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46\x41\x43TOR_KIND_TOTP\x10\x01\x12\x14\n\x10\x46\x41\x43TOR_KIND_HOTP\x10\x02\x12\x13\n\x0f\x46\x41\x43TOR_KIND_SMS\x10\x03\x12\x15\n\x11\x46\x41\x43TOR_KIND_VOICE\x10\x04\x12\x15\n\x11\x46\x41\x43TOR_KIND_EMAIL\x10\x05\x12\x14\n\x10\x46\x41\x43TOR_KIND_PUSH\x10\x06\x12\x18\n\x14\x46\x41\x43TOR_KIND_WEBAUTHN\x10\x07\x12\x1d\n\x19\x46\x41\x43TOR_KIND_RECOVERY_CODE\x10\x08\x12\x16\n\x12\x46\x41\x43TOR_KIND_PLUGIN\x10\t*\x9c\x01\n\x12\x41uthenticatorState\x12#\n\x1f\x41UTHENTICATOR_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41UTHENTICATOR_STATE_PENDING\x10\x01\x12\x1e\n\x1a\x41UTHENTICATOR_STATE_ACTIVE\x10\x02\x12 \n\x1c\x41UTHENTICATOR_STATE_DISABLED\x10\x03*y\n\x0cOtpAlgorithm\x12\x1d\n\x19OTP_ALGORITHM_UNSPECIFIED\x10\x00\x12\x16\n\x12OTP_ALGORITHM_SHA1\x10\x01\x12\x18\n\x14OTP_ALGORITHM_SHA256\x10\x02\x12\x18\n\x14OTP_ALGORITHM_SHA512\x10\x03\x32\xf9\x06\n\x14\x41uthenticatorService\x12h\n\x13\x45nrollAuthenticator\x12\'.cofactor.v1.EnrollAuthenticatorRequest\x1a(.cofactor.v1.EnrollAuthenticatorResponse\x12\x65\n\x12ListAuthenticators\x12&.cofactor.v1.ListAuthenticatorsRequest\x1a\'.cofactor.v1.ListAuthenticatorsResponse\x12_\n\x10GetAuthenticator\x12$.cofactor.v1.GetAuthenticatorRequest\x1a%.cofactor.v1.GetAuthenticatorResponse\x12h\n\x13UpdateAuthenticator\x12\'.cofactor.v1.UpdateAuthenticatorRequest\x1a(.cofactor.v1.UpdateAuthenticatorResponse\x12h\n\x13\x44\x65leteAuthenticator\x12\'.cofactor.v1.DeleteAuthenticatorRequest\x1a(.cofactor.v1.DeleteAuthenticatorResponse\x12M\n\nPairDevice\x12\x1e.cofactor.v1.PairDeviceRequest\x1a\x1f.cofactor.v1.PairDeviceResponse\x12\x62\n\x11\x43reateDeviceNonce\x12%.cofactor.v1.CreateDeviceNonceRequest\x1a&.cofactor.v1.CreateDeviceNonceResponse\x12S\n\x0cUpdateDevice\x12 .cofactor.v1.UpdateDeviceRequest\x1a!.cofactor.v1.UpdateDeviceResponse\x12S\n\x0cRemoveDevice\x12 .cofactor.v1.RemoveDeviceRequest\x1a!.cofactor.v1.RemoveDeviceResponseB\x13\n\x0f\x64\x65v.cofactor.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n cofactor/v1/authenticators.proto\x12\x0b\x63ofactor.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x02\n\rAuthenticator\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.cofactor.v1.FactorKind\x12\x13\n\x0bplugin_kind\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.cofactor.v1.AuthenticatorState\x12\x0c\n\x04name\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63onfirm_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tlinked_id\x18\t \x01(\t\"\xef\x03\n\x1a\x45nrollAuthenticatorRequest\x12+\n\x04totp\x18\x01 \x01(\x0b\x32\x1b.cofactor.v1.TotpEnrollmentH\x00\x12+\n\x04hotp\x18\x02 \x01(\x0b\x32\x1b.cofactor.v1.HotpEnrollmentH\x00\x12)\n\x03sms\x18\x03 \x01(\x0b\x32\x1a.cofactor.v1.SmsEnrollmentH\x00\x12-\n\x05voice\x18\x04 \x01(\x0b\x32\x1c.cofactor.v1.VoiceEnrollmentH\x00\x12-\n\x05\x65mail\x18\x05 \x01(\x0b\x32\x1c.cofactor.v1.EmailEnrollmentH\x00\x12+\n\x04push\x18\x06 \x01(\x0b\x32\x1b.cofactor.v1.PushEnrollmentH\x00\x12\x33\n\x08webauthn\x18\x07 \x01(\x0b\x32\x1f.cofactor.v1.WebAuthnEnrollmentH\x00\x12<\n\rrecovery_code\x18\x08 \x01(\x0b\x32#.cofactor.v1.RecoveryCodeEnrollmentH\x00\x12/\n\x06plugin\x18\t \x01(\x0b\x32\x1d.cofactor.v1.PluginEnrollmentH\x00\x12\x0c\n\x04name\x18\x0f \x01(\tB\x0f\n\rauthenticator\"f\n\x0eTotpEnrollment\x12,\n\talgorithm\x18\x01 \x01(\x0e\x32\x19.cofactor.v1.OtpAlgorithm\x12\x0e\n\x06\x64igits\x18\x02 \x01(\r\x12\x16\n\x0eperiod_seconds\x18\x03 \x01(\r\"N\n\x0eHotpEnrollment\x12,\n\talgorithm\x18\x01 \x01(\x0e\x32\x19.cofactor.v1.OtpAlgorithm\x12\x0e\n\x06\x64igits\x18\x02 \x01(\r\"%\n\rSmsEnrollment\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\"\'\n\x0fVoiceEnrollment\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\" \n\x0f\x45mailEnrollment\x12\r\n\x05\x65mail\x18\x01 \x01(\t\"\x10\n\x0ePushEnrollment\"*\n\x12WebAuthnEnrollment\x12\x14\n\x0cresident_key\x18\x01 \x01(\x08\"\'\n\x16RecoveryCodeEnrollment\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"5\n\x10PluginEnrollment\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"\xb1\x02\n\x1b\x45nrollAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\x12,\n\notp_secret\x18\x02 \x01(\x0b\x32\x16.cofactor.v1.OtpSecretH\x00\x12)\n\x03oob\x18\x03 \x01(\x0b\x32\x1a.cofactor.v1.OobEnrollmentH\x00\x12-\n\x07pairing\x18\x04 \x01(\x0b\x32\x1a.cofactor.v1.DevicePairingH\x00\x12\x31\n\x08webauthn\x18\x05 \x01(\x0b\x32\x1d.cofactor.v1.WebAuthnCreationH\x00\x12\x16\n\x0erecovery_codes\x18\x06 \x03(\tB\x0c\n\nenrollment\"0\n\tOtpSecret\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61rcode_uri\x18\x02 \x01(\t\"6\n\rOobEnrollment\x12\x10\n\x08oob_code\x18\x01 \x01(\t\x12\x13\n\x0brisk_notice\x18\x02 \x01(\t\"6\n\rDevicePairing\x12\x13\n\x0b\x62\x61rcode_uri\x18\x01 \x01(\t\x12\x10\n\x08oob_code\x18\x02 \x01(\t\"=\n\x10WebAuthnCreation\x12\x17\n\x0fpublic_key_json\x18\x01 \x01(\t\x12\x10\n\x08oob_code\x18\x02 \x01(\t\"\x1b\n\x19ListAuthenticatorsRequest\"P\n\x1aListAuthenticatorsResponse\x12\x32\n\x0e\x61uthenticators\x18\x01 \x03(\x0b\x32\x1a.cofactor.v1.Authenticator\"%\n\x17GetAuthenticatorRequest\x12\n\n\x02id\x18\x01 \x01(\t\"M\n\x18GetAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\"\x80\x01\n\x1aUpdateAuthenticatorRequest\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"P\n\x1bUpdateAuthenticatorResponse\x12\x31\n\rauthenticator\x18\x01 \x01(\x0b\x32\x1a.cofactor.v1.Authenticator\"(\n\x1a\x44\x65leteAuthenticatorRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x1d\n\x1b\x44\x65leteAuthenticatorResponse\"5\n\x0fSignedStatement\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\\\n\x11PairDeviceRequest\x12\x16\n\x0epairing_secret\x18\x01 \x01(\t\x12/\n\tstatement\x18\x02 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x8e\x01\n\x12PairDeviceResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0cissuer_label\x18\x03 \x01(\t\x12\x12\n\nuser_label\x18\x04 \x01(\t\x12*\n\notp_secret\x18\x05 \x01(\x0b\x32\x16.cofactor.v1.OtpSecret\"\x1a\n\x18\x43reateDeviceNonceRequest\"[\n\x19\x43reateDeviceNonceResponse\x12\r\n\x05nonce\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13UpdateDeviceRequest\x12/\n\tstatement\x18\x01 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x16\n\x14UpdateDeviceResponse\"F\n\x13RemoveDeviceRequest\x12/\n\tstatement\x18\x01 \x01(\x0b\x32\x1c.cofactor.v1.SignedStatement\"\x16\n\x14RemoveDeviceResponse*\xff\x01\n\nFactorKind\x12\x1b\n\x17\x46\x41\x43TOR_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46\x41\x43TOR_KIND_TOTP\x10\x01\x12\x14\n\x10\x46\x41\x43TOR_KIND_HOTP\x10\x02\x12\x13\n\x0f\x46\x41\x43TOR_KIND_SMS\x10\x03\x12\x15\n\x11\x46\x41\x43TOR_KIND_VOICE\x10\x04\x12\x15\n\x11\x46\x41\x43TOR_KIND_EMAIL\x10\x05\x12\x14\n\x10\x46\x41\x43TOR_KIND_PUSH\x10\x06\x12\x18\n\x14\x46\x41\x43TOR_KIND_WEBAUTHN\x10\x07\x12\x1d\n\x19\x46\x41\x43TOR_KIND_RECOVERY_CODE\x10\x08\x12\x16\n\x12\x46\x41\x43TOR_KIND_PLUGIN\x10\t*\x9c\x01\n\x12\x41uthenticatorState\x12#\n\x1f\x41UTHENTICATOR_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41UTHENTICATOR_STATE_PENDING\x10\x01\x12\x1e\n\x1a\x41UTHENTICATOR_STATE_ACTIVE\x10\x02\x12 \n\x1c\x41UTHENTICATOR_STATE_DISABLED\x10\x03*y\n\x0cOtpAlgorithm\x12\x1d\n\x19OTP_ALGORITHM_UNSPECIFIED\x10\x00\x12\x16\n\x12OTP_ALGORITHM_SHA1\x10\x01\x12\x18\n\x14OTP_ALGORITHM_SHA256\x10\x02\x12\x18\n\x14OTP_ALGORITHM_SHA512\x10\x03\x32\xf9\x06\n\x14\x41uthenticatorService\x12h\n\x13\x45nrollAuthenticator\x12\'.cofactor.v1.EnrollAuthenticatorRequest\x1a(.cofactor.v1.EnrollAuthenticatorResponse\x12\x65\n\x12ListAuthenticators\x12&.cofactor.v1.ListAuthenticatorsRequest\x1a\'.cofactor.v1.ListAuthenticatorsResponse\x12_\n\x10GetAuthenticator\x12$.cofactor.v1.GetAuthenticatorRequest\x1a%.cofactor.v1.GetAuthenticatorResponse\x12h\n\x13UpdateAuthenticator\x12\'.cofactor.v1.UpdateAuthenticatorRequest\x1a(.cofactor.v1.UpdateAuthenticatorResponse\x12h\n\x13\x44\x65leteAuthenticator\x12\'.cofactor.v1.DeleteAuthenticatorRequest\x1a(.cofactor.v1.DeleteAuthenticatorResponse\x12M\n\nPairDevice\x12\x1e.cofactor.v1.PairDeviceRequest\x1a\x1f.cofactor.v1.PairDeviceResponse\x12\x62\n\x11\x43reateDeviceNonce\x12%.cofactor.v1.CreateDeviceNonceRequest\x1a&.cofactor.v1.CreateDeviceNonceResponse\x12S\n\x0cUpdateDevice\x12 .cofactor.v1.UpdateDeviceRequest\x1a!.cofactor.v1.UpdateDeviceResponse\x12S\n\x0cRemoveDevice\x12 .cofactor.v1.RemoveDeviceRequest\x1a!.cofactor.v1.RemoveDeviceResponseB\x13\n\x0f\x64\x65v.cofactor.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cofactor.v1.authenticators_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.cofactor.v1P\001'
-  _globals['_FACTORKIND']._serialized_start=3026
-  _globals['_FACTORKIND']._serialized_end=3281
-  _globals['_AUTHENTICATORSTATE']._serialized_start=3284
-  _globals['_AUTHENTICATORSTATE']._serialized_end=3440
-  _globals['_OTPALGORITHM']._serialized_start=3442
-  _globals['_OTPALGORITHM']._serialized_end=3563
+  _globals['_FACTORKIND']._serialized_start=3047
+  _globals['_FACTORKIND']._serialized_end=3302
+  _globals['_AUTHENTICATORSTATE']._serialized_start=3305
+  _globals['_AUTHENTICATORSTATE']._serialized_end=3461
+  _globals['_OTPALGORITHM']._serialized_start=3463
+  _globals['_OTPALGORITHM']._serialized_end=3584
   _globals['_AUTHENTICATOR']._serialized_start=117
   _globals['_AUTHENTICATOR']._serialized_end=435
   _globals['_ENROLLAUTHENTICATORREQUEST']._serialized_start=438
@@ -67,45 +67,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OTPSECRET']._serialized_start=1699
   _globals['_OTPSECRET']._serialized_end=1747
   _globals['_OOBENROLLMENT']._serialized_start=1749
-  _globals['_OOBENROLLMENT']._serialized_end=1782
-  _globals['_DEVICEPAIRING']._serialized_start=1784
-  _globals['_DEVICEPAIRING']._serialized_end=1838
-  _globals['_WEBAUTHNCREATION']._serialized_start=1840
-  _globals['_WEBAUTHNCREATION']._serialized_end=1901
-  _globals['_LISTAUTHENTICATORSREQUEST']._serialized_start=1903
-  _globals['_LISTAUTHENTICATORSREQUEST']._serialized_end=1930
-  _globals['_LISTAUTHENTICATORSRESPONSE']._serialized_start=1932
-  _globals['_LISTAUTHENTICATORSRESPONSE']._serialized_end=2012
-  _globals['_GETAUTHENTICATORREQUEST']._serialized_start=2014
-  _globals['_GETAUTHENTICATORREQUEST']._serialized_end=2051
-  _globals['_GETAUTHENTICATORRESPONSE']._serialized_start=2053
-  _globals['_GETAUTHENTICATORRESPONSE']._serialized_end=2130
-  _globals['_UPDATEAUTHENTICATORREQUEST']._serialized_start=2133
-  _globals['_UPDATEAUTHENTICATORREQUEST']._serialized_end=2261
-  _globals['_UPDATEAUTHENTICATORRESPONSE']._serialized_start=2263
-  _globals['_UPDATEAUTHENTICATORRESPONSE']._serialized_end=2343
-  _globals['_DELETEAUTHENTICATORREQUEST']._serialized_start=2345
-  _globals['_DELETEAUTHENTICATORREQUEST']._serialized_end=2385
-  _globals['_DELETEAUTHENTICATORRESPONSE']._serialized_start=2387
-  _globals['_DELETEAUTHENTICATORRESPONSE']._serialized_end=2416
-  _globals['_SIGNEDSTATEMENT']._serialized_start=2418
-  _globals['_SIGNEDSTATEMENT']._serialized_end=2471
-  _globals['_PAIRDEVICEREQUEST']._serialized_start=2473
-  _globals['_PAIRDEVICEREQUEST']._serialized_end=2565
-  _globals['_PAIRDEVICERESPONSE']._serialized_start=2568
-  _globals['_PAIRDEVICERESPONSE']._serialized_end=2710
-  _globals['_CREATEDEVICENONCEREQUEST']._serialized_start=2712
-  _globals['_CREATEDEVICENONCEREQUEST']._serialized_end=2738
-  _globals['_CREATEDEVICENONCERESPONSE']._serialized_start=2740
-  _globals['_CREATEDEVICENONCERESPONSE']._serialized_end=2831
-  _globals['_UPDATEDEVICEREQUEST']._serialized_start=2833
-  _globals['_UPDATEDEVICEREQUEST']._serialized_end=2903
-  _globals['_UPDATEDEVICERESPONSE']._serialized_start=2905
-  _globals['_UPDATEDEVICERESPONSE']._serialized_end=2927
-  _globals['_REMOVEDEVICEREQUEST']._serialized_start=2929
-  _globals['_REMOVEDEVICEREQUEST']._serialized_end=2999
-  _globals['_REMOVEDEVICERESPONSE']._serialized_start=3001
-  _globals['_REMOVEDEVICERESPONSE']._serialized_end=3023
-  _globals['_AUTHENTICATORSERVICE']._serialized_start=3566
-  _globals['_AUTHENTICATORSERVICE']._serialized_end=4455
+  _globals['_OOBENROLLMENT']._serialized_end=1803
+  _globals['_DEVICEPAIRING']._serialized_start=1805
+  _globals['_DEVICEPAIRING']._serialized_end=1859
+  _globals['_WEBAUTHNCREATION']._serialized_start=1861
+  _globals['_WEBAUTHNCREATION']._serialized_end=1922
+  _globals['_LISTAUTHENTICATORSREQUEST']._serialized_start=1924
+  _globals['_LISTAUTHENTICATORSREQUEST']._serialized_end=1951
+  _globals['_LISTAUTHENTICATORSRESPONSE']._serialized_start=1953
+  _globals['_LISTAUTHENTICATORSRESPONSE']._serialized_end=2033
+  _globals['_GETAUTHENTICATORREQUEST']._serialized_start=2035
+  _globals['_GETAUTHENTICATORREQUEST']._serialized_end=2072
+  _globals['_GETAUTHENTICATORRESPONSE']._serialized_start=2074
+  _globals['_GETAUTHENTICATORRESPONSE']._serialized_end=2151
+  _globals['_UPDATEAUTHENTICATORREQUEST']._serialized_start=2154
+  _globals['_UPDATEAUTHENTICATORREQUEST']._serialized_end=2282
+  _globals['_UPDATEAUTHENTICATORRESPONSE']._serialized_start=2284
+  _globals['_UPDATEAUTHENTICATORRESPONSE']._serialized_end=2364
+  _globals['_DELETEAUTHENTICATORREQUEST']._serialized_start=2366
+  _globals['_DELETEAUTHENTICATORREQUEST']._serialized_end=2406
+  _globals['_DELETEAUTHENTICATORRESPONSE']._serialized_start=2408
+  _globals['_DELETEAUTHENTICATORRESPONSE']._serialized_end=2437
+  _globals['_SIGNEDSTATEMENT']._serialized_start=2439
+  _globals['_SIGNEDSTATEMENT']._serialized_end=2492
+  _globals['_PAIRDEVICEREQUEST']._serialized_start=2494
+  _globals['_PAIRDEVICEREQUEST']._serialized_end=2586
+  _globals['_PAIRDEVICERESPONSE']._serialized_start=2589
+  _globals['_PAIRDEVICERESPONSE']._serialized_end=2731
+  _globals['_CREATEDEVICENONCEREQUEST']._serialized_start=2733
+  _globals['_CREATEDEVICENONCEREQUEST']._serialized_end=2759
+  _globals['_CREATEDEVICENONCERESPONSE']._serialized_start=2761
+  _globals['_CREATEDEVICENONCERESPONSE']._serialized_end=2852
+  _globals['_UPDATEDEVICEREQUEST']._serialized_start=2854
+  _globals['_UPDATEDEVICEREQUEST']._serialized_end=2924
+  _globals['_UPDATEDEVICERESPONSE']._serialized_start=2926
+  _globals['_UPDATEDEVICERESPONSE']._serialized_end=2948
+  _globals['_REMOVEDEVICEREQUEST']._serialized_start=2950
+  _globals['_REMOVEDEVICEREQUEST']._serialized_end=3020
+  _globals['_REMOVEDEVICERESPONSE']._serialized_start=3022
+  _globals['_REMOVEDEVICERESPONSE']._serialized_end=3044
+  _globals['_AUTHENTICATORSERVICE']._serialized_start=3587
+  _globals['_AUTHENTICATORSERVICE']._serialized_end=4476
 # @@protoc_insertion_point(module_scope)

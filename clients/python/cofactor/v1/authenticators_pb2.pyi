@@ -299,7 +299,10 @@ Global___TotpEnrollment: _TypeAlias = TotpEnrollment  # noqa: Y015
 
 @_typing.final
 class HotpEnrollment(_message.Message):
-    """Parameters of a counter-based token."""
+    """Parameters of a counter-based token, which begins with the counter 0. A code is taken up to nine beyond the next one
+    (or as the deployment says). A token that is further ahead is refused with the hint `resynchronize`: two or three
+    successive codes in one `MfaOtpGrant.otp`, with spaces between them, tell where it stands.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -430,13 +433,17 @@ Global___WebAuthnEnrollment: _TypeAlias = WebAuthnEnrollment  # noqa: Y015
 
 @_typing.final
 class RecoveryCodeEnrollment(_message.Message):
-    """Replaces the recovery code; the old one is dead at once."""
+    """Replaces the recovery codes of a user who is enrolled: the old ones are dead and the new ones valid at once, nothing
+    is confirmed, and the user is told by a notice. Repeating the call replaces them again.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many codes to make, up to 10; default 1, which rotates on use."""
+    """How many codes to make, up to 10; default 1. Each works once, and the answer to its use shows the one that takes
+    its place.
+    """
     def __init__(
         self,
         *,
@@ -567,16 +574,22 @@ class OobEnrollment(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OOB_CODE_FIELD_NUMBER: _builtins.int
+    RISK_NOTICE_FIELD_NUMBER: _builtins.int
     oob_code: _builtins.str
     """Names the challenge; opaque; lives 5 minutes."""
+    risk_notice: _builtins.str
+    """For text messages and calls, a sentence to show to the user about the risks of this way, in English; empty
+    otherwise.
+    """
     def __init__(
         self,
         *,
         oob_code: _builtins.str = ...,
+        risk_notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["oob_code", b"oob_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oob_code", b"oob_code", "risk_notice", b"risk_notice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -149,6 +149,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The realm may not be vouched for by this client, or what it states about the first factor is not accepted."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 83
     """The same request_id was used for a different request."""
+    ERROR_REASON_FACTOR_RETIRED: _ErrorReason.ValueType  # 84
+    """The kind of authenticator is one of the past, such as `duo`; the metadata `alternative` says what to enroll instead."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 90
     """No such resource."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 91
@@ -296,6 +298,8 @@ ERROR_REASON_VOUCH_REFUSED: ErrorReason.ValueType  # 82
 """The realm may not be vouched for by this client, or what it states about the first factor is not accepted."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 83
 """The same request_id was used for a different request."""
+ERROR_REASON_FACTOR_RETIRED: ErrorReason.ValueType  # 84
+"""The kind of authenticator is one of the past, such as `duo`; the metadata `alternative` says what to enroll instead."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 90
 """No such resource."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 91

@@ -1,0 +1,225 @@
+"""Codes computed by a token from a shared secret and a counter, RFC 4226."""
+
+# ruff: noqa: ARG002 - a factor takes what the interface gives
+
+import base64
+import hmac
+import string
+from collections.abc import Iterable, Mapping
+from types import NoneType
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import msgspec
+import pyotp
+
+from cofactor_server.domain.proofs import (
+    Account,
+    Approved,
+    Code,
+    Context,
+    Enrollment,
+    Facts,
+    Mismatch,
+    Possession,
+    Prompt,
+    Proof,
+    Verdict,
+)
+from cofactor_server.errors import InvalidRequest
+from cofactor_server.factors.totp import (
+    HASHES,
+    RECOMMENDED_OCTETS,
+    SECRET_OCTETS,
+    SHORTEST_OCTETS,
+    Algorithm,
+    Digits,
+)
+from cofactor_server.seams import Entropy
+
+LOOK_AHEAD = 9
+"""Codes beyond the next one that are taken at once, for a button that was pressed in vain (RFC 4226 section 7.4)."""
+MOST_LOOK_AHEAD = 50
+RESYNCHRONIZE_WITHIN = 100
+"""Counters ahead within which successive codes tell where a token stands."""
+SUCCESSIVE = (2, 3)
+"""How many codes in a row that takes."""
+
+RESYNCHRONIZE = "resynchronize"
+"""The hint that the code is the token's and lies too far ahead: the next ones, typed together, will be taken."""
+
+LARGEST_COUNTER = 2**63 - 1
+
+FACTS = Facts(amr=("otp",), possession=Possession.SOFTWARE, replay_resistant=True, exportable=True)
+
+_WITHOUT_WHITESPACE = str.maketrans("", "", string.whitespace)
+_LONGEST_INPUT = 64
+
+
+class HotpCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token's shared secret, and the counter of the next code."""
+
+    secret: Annotated[bytes, msgspec.Meta(min_length=SHORTEST_OCTETS)]
+    counter: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_COUNTER)] = 0
+    algorithm: Algorithm = "SHA1"
+    digits: Digits = 6
+
+    def __repr__(self) -> str:
+        return f"HotpCredential(algorithm={self.algorithm!r}, digits={self.digits})"
+
+
+class Hotp:
+    """RFC 4226 with a window of `look_ahead` codes beyond the next one.
+
+    A token that is further ahead is found by two or three successive codes typed together, with white space between
+    them or without, within `RESYNCHRONIZE_WITHIN` counters (section 7.4). The chance that a guess of those is right is
+    a hundred thousand times smaller than that of a single code, so the wide window gives nothing away.
+
+    Args:
+        entropy: Draws the secrets.
+        look_ahead: Codes beyond the next one, 0 to `MOST_LOOK_AHEAD`; `guess_chance` says what they cost.
+    """
+
+    kind: Final = "hotp"
+    credential_type: Final = HotpCredential
+    expected_type: Final = NoneType
+    prompts: Final = False
+    listed_type: Final = "otp"
+    authenticator_type: Final = "otp"
+
+    def __init__(self, entropy: Entropy, *, look_ahead: int = LOOK_AHEAD) -> None:
+        if not 0 <= look_ahead <= MOST_LOOK_AHEAD:
+            raise ValueError(f"look_ahead must be between 0 and {MOST_LOOK_AHEAD}")
+        self._entropy = entropy
+        self._look_ahead = look_ahead
+
+    def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[HotpCredential]:
+        """Draw a secret of the hash's length and show it as base32 and as an otpauth URI with the counter 0.
+
+        Options: `algorithm` SHA1 (default), SHA256, SHA512; `digits` 6 (default), 7, 8.
+        """
+        for name in options.keys() - {"algorithm", "digits"}:
+            raise _refused(name, "unknown to this kind of authenticator")
+        algorithm = options.get("algorithm", "SHA1")
+        digits = options.get("digits", "6")
+        credential = hotp_credential(
+            self._entropy.octets(SECRET_OCTETS.get(algorithm, 0)),
+            algorithm=algorithm,
+            digits=int(digits) if digits in ("6", "7", "8") else 0,
+        )
+        secret = base64.b32encode(credential.secret).decode().rstrip("=")
+        return Enrollment(credential, {"secret": secret, "barcode_uri": _uri(account, credential, secret)})
+
+    def challenge(self, credential: HotpCredential, context: Context) -> Prompt[None]:
+        """Expect nothing: the token shows its code when its button is pressed."""
+        return Prompt(expected=None)
+
+    def verify(
+        self, credential: HotpCredential, expected: None, proof: Proof, context: Context
+    ) -> Verdict[HotpCredential]:
+        """Accept a code within the window, or successive ones within the wider one; white space is ignored.
+
+        The counter moves to the one after the match, and only then (S52, S53). `Mismatch.replay` marks the code that
+        was accepted last, `Mismatch.hint` one too far ahead; both are failures.
+        """
+        if not isinstance(proof, Code) or not (typed := _typed(proof.value, credential.digits)):
+            return Mismatch()
+        codes = _Codes(credential)
+        following = credential.counter
+        if len(typed) == 1:
+            last = codes.first(typed, range(following, following + self._look_ahead + 1))
+            if last is None:
+                return self._mismatch(codes, typed)
+        else:
+            starts = range(following, following + RESYNCHRONIZE_WITHIN - len(typed) + 1)
+            begun = codes.first(typed, starts)
+            if begun is None:
+                return Mismatch()
+            last = begun + len(typed) - 1
+        return Approved(msgspec.structs.replace(credential, counter=last + 1), FACTS)
+
+    def _mismatch(self, codes: "_Codes", typed: list[str]) -> Mismatch:
+        if codes.following and codes.first(typed, (codes.following - 1,)) is not None:
+            return Mismatch(replay=True)
+        beyond = range(codes.following + self._look_ahead + 1, codes.following + RESYNCHRONIZE_WITHIN)
+        return Mismatch(hint=RESYNCHRONIZE) if codes.first(typed, beyond) is not None else Mismatch()
+
+
+def hotp_credential(
+    secret: bytes, *, counter: int = 0, algorithm: str = "SHA1", digits: int = 6, allow_short: bool = False
+) -> HotpCredential:
+    """Return the credential of a secret made here or elsewhere, for imports too.
+
+    Args:
+        secret: The shared secret, decoded.
+        counter: Of the next code.
+        algorithm: SHA1, SHA256 or SHA512.
+        digits: 6, 7 or 8.
+        allow_short: Take secrets of 80 to 127 bits, which RFC 4226 (R6) forbids and old tokens have.
+
+    Raises:
+        InvalidRequest: A value is out of range; `violations` names it.
+    """
+    match algorithm:
+        case "SHA1" | "SHA256" | "SHA512":
+            hash_name: Algorithm = algorithm
+        case _:
+            raise _refused("algorithm", "must be one of SHA1, SHA256, SHA512")
+    match digits:
+        case 6 | 7 | 8:
+            length: Digits = digits
+        case _:
+            raise _refused("digits", "must be 6, 7 or 8")
+    if not 0 <= counter <= LARGEST_COUNTER - RESYNCHRONIZE_WITHIN:
+        raise _refused("counter", "is out of range")
+    least = SHORTEST_OCTETS if allow_short else RECOMMENDED_OCTETS
+    if len(secret) < least:
+        raise _refused("secret", f"must have at least {8 * least} bits")
+    return HotpCredential(secret, counter, hash_name, length)
+
+
+def guess_chance(tries: int, *, look_ahead: int = LOOK_AHEAD, digits: int = 6) -> float:
+    """Return the chance that one of `tries` guesses is right (RFC 4226 section 6, S59)."""
+    return (look_ahead + 1) * tries / 10.0**digits
+
+
+class _Codes(pyotp.OTP):
+    """pyotp's generator over a secret that is octets already; which lengths to take is decided at enrollment."""
+
+    def __init__(self, credential: HotpCredential) -> None:
+        self._octets = credential.secret
+        self.following = credential.counter
+        super().__init__("", digits=credential.digits, digest=HASHES[credential.algorithm])
+
+    def byte_secret(self) -> bytes:
+        return self._octets
+
+    def first(self, typed: list[str], counters: Iterable[int]) -> int | None:
+        """Return the first of `counters` from which on the token shows what was typed."""
+        return next((counter for counter in counters if self._shows(counter, typed)), None)
+
+    def _shows(self, counter: int, typed: list[str]) -> bool:
+        return all(hmac.compare_digest(self.generate_otp(counter + place), code) for place, code in enumerate(typed))
+
+
+def _typed(value: str, length: int) -> list[str]:
+    """Return the code that was typed, or the successive ones; nothing if it is something else."""
+    if len(value) > _LONGEST_INPUT:
+        return []
+    typed = value.translate(_WITHOUT_WHITESPACE)
+    many, rest = divmod(len(typed), length)
+    if rest or not typed.isascii() or not typed.isdigit() or many not in (1, *SUCCESSIVE):
+        return []
+    return [typed[place * length : (place + 1) * length] for place in range(many)]
+
+
+def _uri(account: Account, credential: HotpCredential, secret: str) -> str:
+    issuer = quote(account.issuer_label, safe="")
+    return (
+        f"otpauth://hotp/{issuer}:{quote(account.label, safe='')}?secret={secret}&issuer={issuer}"
+        f"&algorithm={credential.algorithm}&digits={credential.digits}&counter={credential.counter}"
+    )
+
+
+def _refused(option: str, why: str) -> InvalidRequest:
+    return InvalidRequest(violations=((option, why),))

@@ -1,0 +1,77 @@
+"""Recovery codes replaced: the old ones are dead at once, and the user is told (S30)."""
+
+from dataclasses import dataclass, field
+
+from cofactor_server.domain.authenticators import Authenticator, State, enrolled
+from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE
+from cofactor_server.domain.proofs import Account
+from cofactor_server.domain.requests import EnrollmentRequest
+from cofactor_server.errors import AlreadyEnrolled, AssociationRequired, BearerInvalid, CofactorError, FactorDisabled
+from cofactor_server.seams import ALPHANUMERIC
+from cofactor_server.services.authority import Authority
+from cofactor_server.services.credentials import remove
+from cofactor_server.services.enrolling import Enrolling
+from cofactor_server.store.work import Needs, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The authenticator that the new codes are, and the codes."""
+
+    authenticator: Authenticator
+    codes: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRecoveryCodes:
+    """Decides new recovery codes for a user who is enrolled; there is nothing to confirm, so they are valid at once."""
+
+    enrolling: Enrolling
+    authority: Authority
+    request: EnrollmentRequest
+
+    @property
+    def needs(self) -> Needs:
+        """The user's authenticators and the token's state."""
+        return self.authority.needs()
+
+    def decide(self, work: Work) -> Replaced | CofactorError:
+        """Remove what there is, pending codes too, and make the new ones."""
+        now = self.enrolling.clock.now()
+        authority, credentials = self.authority, self.enrolling.credentials
+        if refusal := authority.refusal(work, now):
+            return refusal
+        user, factor = work.user(authority.user_id), credentials.factor(RECOVERY_CODE)
+        if user is None:
+            return BearerInvalid()
+        if factor is None:
+            return FactorDisabled()
+        mine = work.authenticators(user.id)
+        if not enrolled(mine):
+            return AssociationRequired()
+        if authority.login is not None:
+            return AlreadyEnrolled()
+        if refusal := authority.may_change(mine):
+            return refusal
+        for old in mine:
+            if old.kind == RECOVERY_CODE:
+                remove(work, old, now)
+        made = factor.enroll(Account(user.id, "", ""), "", self.request.options)
+        authenticator_id = f"{RECOVERY_CODE}|dev_{self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
+        replaced = Authenticator(
+            user_id=user.id,
+            id=authenticator_id,
+            kind=RECOVERY_CODE,
+            state=State.ACTIVE,
+            created_at=now,
+            credential=credentials.seal(user.id, authenticator_id, made.credential),
+            name=self.request.name,
+            confirmed_at=now,
+        )
+        work.save_authenticator(replaced)
+        name = EventName.RECOVERY_CODE_REGENERATED
+        client_id, login_id, source = authority.client_id, authority.login_id, authority.source
+        work.record(Event(user.id, name, now, client_id, login_id, replaced.id, source))
+        work.notify(Notice(user.id, NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.id, source))
+        return Replaced(replaced, tuple(made.show["recovery_code"].split()))

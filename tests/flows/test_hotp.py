@@ -1,0 +1,87 @@
+"""A token that counts: enrolled over gRPC, confirmed and used over both edges."""
+
+import pytest
+
+from tests.factors.devices import HardwareToken
+from tests.flows.api import Api, GrpcApi, Tokens
+from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, mfa_access_token, reason, refusal, shop
+from tests.world import World
+
+with_tokens = pytest.mark.parametrize("given", [{"kinds": frozenset({"totp", "hotp", "recovery-code"})}], ids=["hotp"])
+"""Switches on what these tests are about."""
+
+
+async def holder(api: Api, grpc_api: GrpcApi, world: World) -> tuple[tuple[str, str | None], HardwareToken]:
+    """Create a user who enrolls a token over gRPC, and confirms it over the edge that is tested."""
+    client = await shop(world)
+    await world.user()
+    login = await logged_in_to_mfa(api, client)
+    made = await grpc_api.enroll(login.mfa_token, "hotp")
+    token = HardwareToken(made.barcode_uri)
+    a(Tokens, await api.otp(client, login.mfa_token, token.press()))
+    return client, token
+
+
+@with_tokens
+@pytest.mark.requirement("S52", "S87")
+async def test_a_token_is_confirmed_and_logs_in_from_then_on(api: Api, grpc_api: GrpcApi, world: World) -> None:
+    client, token = await holder(api, grpc_api, world)
+
+    for wanted in (["otp"], []):
+        login = await logged_in_to_mfa(api, client)
+        assert (await api.challenge(client, login.mfa_token, types=wanted)).type == "otp"
+        a(Tokens, await api.otp(client, login.mfa_token, token.press()))
+
+    login = await logged_in_to_mfa(api, client)
+    (row, _) = await api.list(login.mfa_token)
+    assert (row.id.split("|")[0], row.type, row.name) == ("hotp", "otp", "")
+    token.counter -= 1
+    assert await reason(api.otp(client, login.mfa_token, token.press())) == "INVALID_OTP"
+
+
+@with_tokens
+@pytest.mark.requirement("S54", "S55")
+async def test_a_token_that_went_ahead_is_found_again(api: Api, grpc_api: GrpcApi, world: World) -> None:
+    client, token = await holder(api, grpc_api, world)
+    token.counter += 40
+    login = await logged_in_to_mfa(api, client)
+
+    refused = await refusal(api.otp(client, login.mfa_token, token.press()))
+    a(Tokens, await api.otp(client, login.mfa_token, f"{token.press()} {token.press()}"))
+
+    assert (refused.reason, refused.text, refused.metadata) == (
+        "INVALID_OTP",
+        "Invalid otp_code.",
+        {"hint": "resynchronize"},
+    )
+    login = await logged_in_to_mfa(api, client)
+    a(Tokens, await api.otp(client, login.mfa_token, token.press()))
+
+
+@with_tokens
+async def test_an_app_and_a_token_are_told_apart_by_their_codes(api: Api, grpc_api: GrpcApi, world: World) -> None:
+    client = await shop(world)
+    user = await enrolled(api, world, client)
+    bearer = await mfa_access_token(api, world, client, user)
+    token = HardwareToken((await grpc_api.enroll(bearer, "hotp", digits=8)).barcode_uri)
+    a(Tokens, await api.otp(client, bearer, token.press()))
+
+    for code in (token.press(), world.otp(user.secret)):
+        login = await logged_in_to_mfa(api, client)
+        a(Tokens, await api.otp(client, login.mfa_token, code))
+    assert user.subject == ALICE
+
+
+@with_tokens
+@pytest.mark.requirement("S56", "S57", "S181")
+async def test_guesses_at_a_token_share_one_budget_over_all_logins(api: Api, grpc_api: GrpcApi, world: World) -> None:
+    client, token = await holder(api, grpc_api, world)
+    logins = [await logged_in_to_mfa(api, client) for _ in range(5)]
+    near = {token.press() for _ in range(200)}
+    wrong = next(code for code in (f"{number:06d}" for number in range(1000)) if code not in near)
+    token.counter -= 200
+
+    said = [await reason(api.otp(client, login.mfa_token, wrong)) for login in logins * 2]
+
+    assert said == ["INVALID_OTP"] * 10
+    assert await reason(api.otp(client, logins[0].mfa_token, token.press())) == "TOO_MANY_FAILED_CODES"
