@@ -36,6 +36,7 @@ USER = user(
     email_verified=True,
     phone_full_at=NOW + 7,
     email_full_at=NOW + 8,
+    prompts_since_login=9,
 )
 CLIENT = Client(
     id="c",

@@ -13,6 +13,10 @@ DISABLE_AFTER = 100
 """Consecutive failures that disable the authenticator (S1, S2)."""
 
 
+PROMPTS_IN_VAIN = 10
+"""Prompts on devices without a completed login, after which strangers cause no more and the user is told (S12)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """A bucket of `size` that regains one every `refill` microseconds.

@@ -47,3 +47,5 @@ class User:
     """The budget of text messages and calls, as `domain.budgets.Bucket` keeps one."""
     email_full_at: int = 0
     """The budget of codes by mail, likewise."""
+    prompts_since_login: int = 0
+    """Prompts on devices since a login was last completed: all of them unanswered, denied or given up."""

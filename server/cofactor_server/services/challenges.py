@@ -20,13 +20,15 @@ from cofactor_server.errors import (
     CofactorError,
     InvalidClient,
     MfaTokenMalformed,
+    MfaTokenStale,
+    TooManyMessages,
     Unimplemented,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.services.sending import charge
+from cofactor_server.services.sending import charge, count_prompt, wearies
 from cofactor_server.services.standing import login_refusal
 from cofactor_server.store.work import Needs, Work
 
@@ -150,7 +152,13 @@ class CreateChallenge:
     @property
     def needs(self) -> Needs:
         """The user's authenticators and unanswered challenges."""
-        return Needs(self.login.user_id, client_id=self.client.id, token_id=self.login.id, pending_challenges=True)
+        return Needs(
+            self.login.user_id,
+            client_id=self.client.id,
+            token_id=self.login.id,
+            pending_challenges=True,
+            source=self.source,
+        )
 
     def decide(self, work: Work) -> Prepared | CofactorError:
         """Pick, and prepare."""
@@ -158,18 +166,22 @@ class CreateChallenge:
         login = self.login
         if refusal := login_refusal(work, login, self.client, now):
             return refusal
-        mine = work.authenticators(login.user_id)
-        picked = self._pick(mine)
+        user = work.user(login.user_id)
+        if user is None:
+            return MfaTokenStale()
+        known = bool(self.source) and work.is_known(user.id, self.source, now)
+        picked = self._pick(work.authenticators(user.id), no_push=wearies(user, known=known))
         if isinstance(picked, CofactorError):
             return picked
-        user = work.user(login.user_id)
-        if user is not None and (refusal := charge(work, user, picked.kind, now)):
+        if refusal := charge(work, user, picked.kind, now):
             return refusal
+        if picked.kind == PUSH:
+            count_prompt(work, user, picked.id, self.source, now)
         context = Context(self.client.name, Purpose.LOGIN, now, self.source)
         owner = (login.id, self.client.id, login.epoch)
         return prepare(work, self.credentials, self.entropy, picked, context, owner)
 
-    def _pick(self, mine: Sequence[Authenticator]) -> Authenticator | CofactorError:
+    def _pick(self, mine: Sequence[Authenticator], *, no_push: bool) -> Authenticator | CofactorError:
         if not enrolled(mine):
             return AssociationRequired()
         request = self.request
@@ -181,7 +193,10 @@ class CreateChallenge:
         answering = [a for a in usable if a.kind != RECOVERY_CODE]
         fitting = [a for a in answering if not request.types or self.type_of(a) in request.types]
         fitting = [a for a in fitting if not request.kinds or a.kind in request.kinds]
-        return fitting[0] if fitting else ChallengeTypeUnsupported(explanation=self._explained(answering))
+        if not fitting:
+            return ChallengeTypeUnsupported(explanation=self._explained(answering))
+        offered = [a for a in fitting if a.kind != PUSH or not no_push]
+        return offered[0] if offered else TooManyMessages()
 
     def type_of(self, authenticator: Authenticator) -> ChallengeType:
         """Return how an authenticator of a kind that is switched on is challenged."""

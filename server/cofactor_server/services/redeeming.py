@@ -126,6 +126,9 @@ class Redeemer:
             work.spend(login.user_id, login.id, login.expires_at)
         if request.source:
             work.remember_source(login.user_id, request.source, now)
+        user = work.user(login.user_id)
+        if user is not None and user.prompts_since_login:
+            work.save_user(replace(user, prompts_since_login=0))
         work.record(request.event(EventName.LOGIN_COMPLETED, now, proven.authenticator.id))
         shown = authentication(login.methods, proven.facts, time=now if shown_at is None else shown_at)
         family, refresh_token = self.refresh_tokens.start(client, login, shown)

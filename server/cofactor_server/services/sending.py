@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS
+from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN
+from cofactor_server.domain.events import Notice, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import User
@@ -26,3 +27,19 @@ def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | No
             return TooManyMessages(retry_after=wait / SECOND)
         work.save_user(replace(user, email_full_at=EMAIL_SENDS.charged(user.email_full_at, now)))
     return None
+
+
+def wearies(user: User, *, known: bool) -> bool:
+    """Whether one more prompt on a device would only serve to wear its user down (security.md 17, S12).
+
+    Who wakes a user up again and again hopes for one wrong tap. Sources from which the user completed MFA lately may.
+    """
+    return not known and user.prompts_since_login >= PROMPTS_IN_VAIN
+
+
+def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> None:
+    """Count a prompt on a device, and tell the user when there were too many."""
+    count = user.prompts_since_login + 1
+    work.save_user(replace(user, prompts_since_login=count))
+    if count == PROMPTS_IN_VAIN:
+        work.notify(Notice(user.id, NoticeName.SUSPICIOUS_FAILURES, now, authenticator_id, source))

@@ -40,7 +40,7 @@ class StoredOutcome:
 def user(row: Sequence[Any]) -> User:
     """Return the user a row of `users` holds."""
     user_id, realm, subject, label, epoch, blocked, created_at, mfa_policy, enrollment, password_hash, *rest = row
-    email, email_verified, phone_full_at, email_full_at = rest
+    email, email_verified, phone_full_at, email_full_at, prompts_since_login = rest
     return User(
         user_id,
         realm,
@@ -56,6 +56,7 @@ def user(row: Sequence[Any]) -> User:
         bool(email_verified),
         phone_full_at,
         email_full_at,
+        prompts_since_login,
     )
 
 
@@ -76,6 +77,7 @@ def of_user(value: User) -> dict[str, Any]:
         "email_verified": value.email_verified,
         "phone_full_at": value.phone_full_at,
         "email_full_at": value.email_full_at,
+        "prompts_since_login": value.prompts_since_login,
     }
 
 

@@ -74,6 +74,7 @@ users = _table(
     _flag("email_verified"),
     _instant("phone_full_at", default="0"),
     _instant("email_full_at", default="0"),
+    Column("prompts_since_login", Integer, nullable=False, server_default="0"),
     UniqueConstraint("realm", "subject"),
 )
 

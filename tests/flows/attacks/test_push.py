@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cofactor_server.domain.clients import Capability
 from cofactor_server.domain.proofs import Signed
 
 from tests.factors.devices import base64url
@@ -16,6 +17,7 @@ from tests.flows.phones import APPROVED, KINDS, Shop, phone_shop, prompted
 from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, mfa_access_token, shop
 from tests.world import World
 
+OURS, THEIRS = "198.51.100.7", "203.0.113.66"
 THIEF = Ed25519(b"thief".ljust(32))
 
 
@@ -302,3 +304,47 @@ async def test_a_strangers_signature_counts_nothing(api: Api, world: World, phon
 
     assert (await rows(world, "events"), await rows(world, "authenticators")) == before
     assert await phone.answer(challenge.number) == APPROVED
+
+
+# Wearing a user down
+
+
+@pytest.mark.requirement("S12", "S97")
+async def test_strangers_cause_ten_prompts_in_vain_and_no_more(api: Api, world: World, phones: Shop) -> None:
+    client = await shop(world, capabilities=frozenset({Capability.FORWARD_SOURCE}))
+    api.source = OURS
+    user, phone = await phones.of_new_user(api, client)
+    api.source = THEIRS
+    for number in range(10):
+        mfa_token, challenge = await prompted(api, client, phone)
+        assert challenge.oob_code
+        if number % 2:
+            await phone.answer(decision="deny")
+    login = await logged_in_to_mfa(api, client)
+    sent = len(world.outbox.sent)
+
+    assert await reason(api.challenge(client, login.mfa_token, authenticator_id=phone.id)) == "TOO_MANY_MESSAGES"
+    assert await reason(api.challenge(client, login.mfa_token, types=["oob"])) == "TOO_MANY_MESSAGES"
+    assert (await api.challenge(client, login.mfa_token)).type == "otp"
+    assert len(world.outbox.sent) == sent
+    notices = [notice.name for notice in await rows(world, "notices", user_id=phone.phone.user)]
+    assert notices.count("suspicious_failures") == 1
+    api.source = OURS
+    mfa_token, challenge = await prompted(api, client, phone, user.subject)
+    assert await phone.answer(challenge.number) == APPROVED
+    a(Tokens, await api.oob(client, mfa_token, challenge.oob_code))
+    api.source = THEIRS
+    assert (await prompted(api, client, phone))[1].oob_code
+
+
+async def test_a_login_by_other_means_ends_the_count(api: Api, world: World, phones: Shop) -> None:
+    client = await shop(world)
+    user, phone = await phones.of_new_user(api, client)
+    for _ in range(9):
+        await prompted(api, client, phone)
+    await mfa_access_token(api, world, client, user)
+    for _ in range(10):
+        await prompted(api, client, phone)
+
+    login = await logged_in_to_mfa(api, client)
+    assert await reason(api.challenge(client, login.mfa_token, authenticator_id=phone.id)) == "TOO_MANY_MESSAGES"
