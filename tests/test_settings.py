@@ -152,3 +152,30 @@ def test_settings_print_no_secret() -> None:
 
 def test_no_setting_turns_the_demo_on() -> None:
     assert not [name for name in Settings.model_fields if "demo" in name or "test" in name]
+
+
+@pytest.mark.parametrize("content", ["postgresql://u@h/n", None, "sqlite:///hunter2"])
+def test_where_signals_pass_may_stand_in_a_file(
+    content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    if content is not None:
+        file.write_text(content + "\n")
+    monkeypatch.setenv("COFACTOR_LISTEN_URL_FILE", str(file))
+    if content == "postgresql://u@h/n":
+        assert load().listens() == content
+        return
+    with pytest.raises(SettingsInvalid, match=r"^COFACTOR_LISTEN_URL_FILE: ") as caught:
+        load().listens()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_signals_pass_over_postgresql_or_not_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load().listens() == ""
+    monkeypatch.setenv("COFACTOR_LISTEN_URL", "postgresql://u@h/n")
+    assert load().listens() == "postgresql://u@h/n"
+    monkeypatch.setenv("COFACTOR_LISTEN_URL_FILE", str(tmp_path / "url"))
+    assert refusal().startswith("COFACTOR_LISTEN_URL: ")
+    monkeypatch.delenv("COFACTOR_LISTEN_URL_FILE")
+    monkeypatch.setenv("COFACTOR_LISTEN_URL", "sqlite:///x")
+    assert refusal().startswith("COFACTOR_LISTEN_URL: ")

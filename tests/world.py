@@ -135,6 +135,7 @@ async def world_on(
     factors: Sequence[Registered] = (),
     limits: Limits | None = None,
     access_log: bool = False,
+    listen_url: str = "",
     **given: object,
 ) -> AsyncIterator[World]:
     """Open a deployment on a database; a second one with the same clock and keyring is its replica."""
@@ -143,6 +144,7 @@ async def world_on(
     outbox = Outbox()
     configuration = Configuration(
         database_url=database_url,
+        listen_url=listen_url,
         keyring=keyring,
         deployment=deployment(**given),
         clock=clock,

@@ -47,9 +47,11 @@ from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
+from cofactor_server.services.watching import Watching
 from cofactor_server.store import deployments, schema
 from cofactor_server.store.database import Contention, Database, DatabaseAway, OutcomeUnknown, open_database
 from cofactor_server.store.group_commit import GroupCommit, Limits
+from cofactor_server.store.signals import Notifications, Signals
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.passwords import PasswordCost, Passwords
@@ -72,6 +74,8 @@ class Configuration:
     database_url: str = field(repr=False)
     keyring: Keyring = field(repr=False)
     deployment: Deployment
+    listen_url: str = field(default="", repr=False)
+    """Where PostgreSQL is without a pooler between, for signals between replicas; empty to find out by looking."""
     demo: bool = False
     """Whether this is the demo, whose databases no server opens, and the other way round (security.md 12)."""
     clock: Clock = field(default_factory=SystemClock)
@@ -96,7 +100,8 @@ class Application:
         self.database = database
         self._signer = signer
         self._passwords = Passwords(workers=os.cpu_count() or 1, cost=c.password_cost, entropy=entropy)
-        self._group_commit = GroupCommit(database, entropy, c.limits)
+        self._signals = Signals(Notifications(c.listen_url) if c.listen_url else None)
+        self._group_commit = GroupCommit(database, entropy, c.limits, self._signals)
 
         columns = Columns(c.keyring)
         sealer = TokenSealer(c.keyring, deployment.issuer)
@@ -117,6 +122,14 @@ class Application:
         guessing = Guessing(credentials)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
+        self._watching = Watching(
+            records=records,
+            statements=database.statements,
+            signals=self._signals,
+            decider=decider,
+            oob_codes=oob_codes,
+            clock=clock,
+        )
         self.operators = Operators(records, self._passwords, ProfileAddresses(credentials, entropy), clock, entropy)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, clock)
         self.rotation = Rotation(records, columns, c.keyring)
@@ -151,6 +164,7 @@ class Application:
                 decider=decider,
                 oob_codes=oob_codes,
             ),
+            watching=self._watching,
             authenticators=Authenticators(
                 enrolling=Enrolling(deployment, credentials, clock, entropy),
                 records=records,
@@ -188,8 +202,10 @@ class Application:
 
     async def close(self) -> None:
         """Decide what was accepted, then close everything."""
+        await self._watching.close()
         await self._group_commit.close()
         await self.configuration.sender.close()
+        await self._signals.close()
         await self.database.close()
         self._signer.close()
         self._passwords.close()

@@ -30,6 +30,7 @@ CLIENT_VARIABLES = frozenset({"COFACTOR_CLIENT_ID", "COFACTOR_CLIENT_SECRET", "C
 """Read by `cofactor authenticators`, a client that may run where the server's settings stand."""
 
 _DATABASES = ("sqlite:///", "postgresql://")
+_LISTENING = "postgresql://"
 
 
 class SettingsInvalid(Exception):
@@ -110,6 +111,10 @@ class Settings(BaseSettings, DeliverySettings):
     database_url_file: Path | None = None
     """The URL may hold a password: this is the file to read it from."""
 
+    listen_url: SecretStr | None = None
+    listen_url_file: Path | None = None
+    """Likewise."""
+
     friendly_name: str = Field("Cofactor", min_length=1, max_length=64)
     default_realm: str = Field("default", min_length=1, max_length=64)
     mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
@@ -151,6 +156,10 @@ class Settings(BaseSettings, DeliverySettings):
             raise ValueError("COFACTOR_DATABASE_URL: give this or COFACTOR_DATABASE_URL_FILE, and not both")
         if self.database_url is not None and not self.database_url.get_secret_value().startswith(_DATABASES):
             raise ValueError(f"COFACTOR_DATABASE_URL: must begin with {' or '.join(_DATABASES)}")
+        if self.listen_url is not None and self.listen_url_file is not None:
+            raise ValueError("COFACTOR_LISTEN_URL: give this or COFACTOR_LISTEN_URL_FILE, and not both")
+        if self.listen_url is not None and not self.listen_url.get_secret_value().startswith(_LISTENING):
+            raise ValueError(f"COFACTOR_LISTEN_URL: must begin with {_LISTENING}")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("COFACTOR_TLS_CERT_FILE: a certificate takes COFACTOR_TLS_KEY_FILE, and a key this")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
@@ -168,14 +177,19 @@ class Settings(BaseSettings, DeliverySettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         assert self.database_url_file is not None  # noqa: S101 - told to mypy: one of the two is there
-        try:
-            url = self.database_url_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise SettingsInvalid(f"COFACTOR_DATABASE_URL_FILE: {self.database_url_file}: {reason}") from None
-        if not url.startswith(_DATABASES):
-            raise SettingsInvalid(f"COFACTOR_DATABASE_URL_FILE: must hold what begins with {' or '.join(_DATABASES)}")
-        return url
+        return _url_in(self.database_url_file, "COFACTOR_DATABASE_URL_FILE", *_DATABASES)
+
+    def listens(self) -> str:
+        """Return the URL of the PostgreSQL that carries signals between replicas; empty for none.
+
+        Raises:
+            SettingsInvalid: Its file can't be read, or holds something else.
+        """
+        if self.listen_url is not None:
+            return self.listen_url.get_secret_value()
+        if self.listen_url_file is not None:
+            return _url_in(self.listen_url_file, "COFACTOR_LISTEN_URL_FILE", _LISTENING)
+        return ""
 
     def deployment(self) -> Deployment:
         """Return what these settings decide for all users and clients."""
@@ -219,6 +233,17 @@ def load(**overrides: Any) -> Settings:
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
         # A TOML error tells the place; of an unreadable file the system tells why.
         raise SettingsInvalid(f"{CONFIG_FILE}: {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _url_in(file: Path, name: str, *beginnings: str) -> str:
+    try:
+        url = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise SettingsInvalid(f"{name}: {file}: {reason}") from None
+    if not url.startswith(beginnings):
+        raise SettingsInvalid(f"{name}: must hold what begins with {' or '.join(beginnings)}")
+    return url
 
 
 def _line(problem: Any) -> str:

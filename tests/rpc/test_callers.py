@@ -22,6 +22,7 @@ REQUESTS: dict[str, Any] = {
     "IssueToken": tokens_pb2.IssueTokenRequest(refresh_token=tokens_pb2.RefreshTokenGrant(refresh_token="rt")),
     "RevokeToken": tokens_pb2.RevokeTokenRequest(token="t"),
     "IntrospectToken": tokens_pb2.IntrospectTokenRequest(token="t"),
+    "WatchChallenge": challenges_pb2.WatchChallengeRequest(oob_code="c"),
     "AnswerChallenge": challenges_pb2.AnswerChallengeRequest(oob_code="c", code="123456"),
     "EnrollAuthenticator": authenticators_pb2.EnrollAuthenticatorRequest(totp=authenticators_pb2.TotpEnrollment()),
     "GetAuthenticator": authenticators_pb2.GetAuthenticatorRequest(id="totp|dev_1"),
@@ -36,7 +37,6 @@ REQUESTS: dict[str, Any] = {
 }
 
 UNSERVED = {
-    "WatchChallenge",
     "WatchDevice",
 }
 
@@ -155,7 +155,6 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
-        "WatchChallenge": challenges_pb2.WatchChallengeRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
         "CreateDeviceNonce": authenticators_pb2.CreateDeviceNonceRequest,
     }

@@ -1,6 +1,6 @@
 """Services with memory, behind real servicers, on a socket or in this process."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +34,7 @@ from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, build_server, listen, register
 from cofactor_server.rpc.source import Sources
+from cofactor_server.services.watching import Seen
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health
 from grpc_status import rpc_status
@@ -146,6 +147,11 @@ class World:
         self.ask("create", caller, request)
         return CreatedChallenge(ChallengeType.OTP, "totp|dev_1", "totp")
 
+    async def watch(self, caller: Caller, oob_code: str) -> AsyncGenerator[Seen, None]:
+        self.ask("watch", caller, oob_code)
+        yield Seen(Standing.PENDING, 5)
+        yield Seen(Standing.REDEEMED, 5)
+
     async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
         self.ask("answer", caller, request)
         return Standing.APPROVED
@@ -228,7 +234,7 @@ def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequ
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world, world, Devices(world))
+    return Services(world, world, world, world, world, Devices(world))
 
 
 @asynccontextmanager

@@ -44,6 +44,7 @@ def configured(settings: Settings) -> Configuration:
         raise SettingsInvalid(f"COFACTOR_FACTORS: nothing carries {unsent[0]}; name a provider in COFACTOR_DELIVERY")
     return Configuration(
         database_url=settings.database(),
+        listen_url=settings.listens(),
         keyring=keyring,
         deployment=deployment,
         clock=clock,

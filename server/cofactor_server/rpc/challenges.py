@@ -2,7 +2,8 @@
 
 # ruff: noqa: ARG002 - a servicer takes what the interface gives
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from cofactor.v1 import challenges_pb2 as pb
@@ -41,23 +42,47 @@ class Devices(Protocol):
         ...
 
 
-class ChallengeServicer(ChallengeServiceServicer):
-    """Speaks for `Challenges`, `Answers` and `Devices`."""
+class Seen(Protocol):
+    """Where a watched challenge stands."""
 
-    def __init__(self, challenges: Challenges, answers: Answers, devices: Devices) -> None:
+    @property
+    def standing(self) -> Standing:
+        """The state."""
+        ...
+
+    @property
+    def expires_at(self) -> int:
+        """When its time is over."""
+        ...
+
+
+class Watching(Protocol):
+    """Tells where challenges stand; `services.watching` does it."""
+
+    def watch(self, caller: Caller, oob_code: str) -> AsyncGenerator[Seen, None]:
+        """Yield where a challenge stands, now and at every change, until that is final."""
+        ...
+
+
+class ChallengeServicer(ChallengeServiceServicer):
+    """Speaks for `Challenges`, `Answers`, `Watching` and `Devices`."""
+
+    def __init__(self, challenges: Challenges, answers: Answers, watching: Watching, devices: Devices) -> None:
         self._challenges = challenges
         self._answers = answers
+        self._watching = watching
         self._devices = devices
 
     async def CreateChallenge(self, request: pb.CreateChallengeRequest, context: Any) -> pb.CreateChallengeResponse:
         challenge = await self._challenges.create(admitted(), convert.challenge_request(request))
         return convert.created(challenge)
 
-    # Not async: a generator that only raises has to yield somewhere.
-    def WatchChallenge(
+    async def WatchChallenge(
         self, request: pb.WatchChallengeRequest, context: Any
     ) -> AsyncIterator[pb.WatchChallengeResponse]:
-        raise Unimplemented
+        async with aclosing(self._watching.watch(admitted(), convert.watched(request))) as changes:
+            async for seen in changes:
+                yield convert.seen(seen.standing, seen.expires_at)
 
     async def AnswerChallenge(self, request: pb.AnswerChallengeRequest, context: Any) -> pb.AnswerChallengeResponse:
         caller, answer = admitted(), convert.answer_request(request)

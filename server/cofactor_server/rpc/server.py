@@ -21,7 +21,7 @@ from cofactor_server.rpc import challenges as rpc_challenges
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
-from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer
+from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer, Watching
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
 
@@ -54,6 +54,7 @@ class Services:
     tokens: Tokens
     challenges: Challenges
     answers: Answers
+    watching: Watching
     authenticators: Authenticators
     devices: Devices
 
@@ -78,7 +79,7 @@ def register(
         registered.append(REFLECTION)
     check_complete(registered, rules)
     add_TokenServiceServicer_to_server(TokenServicer(services.tokens), target)
-    challenge_servicer = ChallengeServicer(services.challenges, services.answers, services.devices)
+    challenge_servicer = ChallengeServicer(services.challenges, services.answers, services.watching, services.devices)
     add_ChallengeServiceServicer_to_server(challenge_servicer, target)
     add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators, services.devices), target)
     if health_servicer is not None:

@@ -20,6 +20,7 @@ from tenacity import (
 from cofactor_server.errors import DeadlineExceeded, Internal, TooManyRequests, Unavailable
 from cofactor_server.seams import Entropy
 from cofactor_server.store.database import Contention, Database, DatabaseAway, LockTimeout, OutcomeUnknown, deciding
+from cofactor_server.store.signals import Signals
 from cofactor_server.store.work import Needs, Work
 
 V = TypeVar("V")
@@ -77,8 +78,11 @@ class GroupCommit:
     replica holds is left for the next batch once, and then waited for alone, so that it holds up nobody else.
     """
 
-    def __init__(self, database: Database, entropy: Entropy, limits: Limits | None = None) -> None:
+    def __init__(
+        self, database: Database, entropy: Entropy, limits: Limits | None = None, signals: Signals | None = None
+    ) -> None:
         self._database = database
+        self._signals = signals or Signals()
         self._entropy = entropy
         self._limits = limits or Limits()
         self._queue: deque[_Item[Any]] = deque()
@@ -232,19 +236,20 @@ class GroupCommit:
         await self._settle(batch[middle:])
 
     async def _attempt(self, batch: Sequence[_Item[Any]], *, skip_locked: bool) -> list[_Item[Any]]:
-        def decide(work: Work) -> tuple[list[Any], frozenset[str]]:
+        def decide(work: Work) -> tuple[list[Any], Work]:
             missing = work.load([item.needs for item in batch], skip_locked=skip_locked)
-            return [_decide(work, item, missing if skip_locked else frozenset()) for item in batch], missing
+            return [_decide(work, item, missing if skip_locked else frozenset()) for item in batch], work
 
         change = deciding(self._database.statements, self._entropy, decide)
         verdicts: list[Any] = []
+        work = None
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Contention) & retry_if_not_exception_type(LockTimeout),
             stop=stop_after_attempt(self._limits.attempts),
             wait=wait_random_exponential(multiplier=0.005, max=0.1),
         ):
             with attempt:
-                verdicts, _ = await self._database.transact(change)
+                verdicts, work = await self._database.transact(change)
         left_out = []
         for item, verdict in zip(batch, verdicts, strict=True):
             if isinstance(verdict, _Skipped):
@@ -253,6 +258,8 @@ class GroupCommit:
                 _refuse([item], Internal())
             elif not item.future.done():
                 item.future.set_result(verdict)
+        if work is not None and (work.changed or work.changed_near):
+            self._signals.publish(work.changed, work.changed_near)
         return left_out
 
 

@@ -2,14 +2,31 @@
 
 import json
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Text, any_, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Dialect
 
+from cofactor_server.domain.authenticators import State
+from cofactor_server.domain.challenges import ChallengeState
 from cofactor_server.store import tables as t
 
 
@@ -46,10 +63,10 @@ class Statements:
         self.skips_locked = self._array
         among, owned = self._among, self._owned
         upsert = postgresql.insert if self._array else sqlite.insert
-        made = asyncpg.dialect() if self._array else pysqlite.dialect()  # type: ignore[no-untyped-call]
+        self._dialect = asyncpg.dialect() if self._array else pysqlite.dialect()  # type: ignore[no-untyped-call]
 
         def prepared(statement: Any) -> Prepared:
-            return Prepared(statement, made)
+            return Prepared(statement, self._dialect)
 
         users = select(t.users).where(among(t.users.c.id, "users")).order_by(t.users.c.id)
         mine = among(t.authenticators.c.user_id, "users")
@@ -102,6 +119,12 @@ class Statements:
             )
         )
 
+    def pairs(self, values: Collection[tuple[str, str]]) -> dict[str, Any]:
+        """Return pairs of a user's id and a row's as the parameters that `_each` binds."""
+        if self._array:
+            return {"users": [user for user, _ in values], "rows": [row for _, row in values]}
+        return {"pairs": json.dumps(list(values))}
+
     def ids(self, values: Collection[str]) -> Any:
         """Return `values` as the one parameter that `_among` binds."""
         return sorted(values) if self._array else json.dumps(sorted(values))
@@ -111,6 +134,56 @@ class Statements:
             return column == any_(bindparam(name, type_=ARRAY(Text)))
         each = func.json_each(bindparam(name, type_=Text)).table_valued("value")
         return column.in_(select(each.c.value))
+
+    @cached_property
+    def watched(self) -> tuple[Prepared, Prepared]:
+        """Two statements: where named challenges stand, each with what it depends on, and which of them are in doubt.
+
+        The names come first, so that a challenge that is gone is a row, too.
+        """
+        named = self._each()
+        c, u, a = t.challenges.c, t.users.c, t.authenticators.c
+        user_id, id_ = named.c.user_id, named.c.id
+        joined = (
+            named.outerjoin(t.challenges, and_(c.user_id == user_id, c.id == id_))
+            .outerjoin(t.users, u.id == user_id)
+            .outerjoin(t.authenticators, and_(a.user_id == user_id, a.id == c.authenticator_id))
+            .outerjoin(t.spent, and_(t.spent.c.user_id == user_id, t.spent.c.token_id == c.login_id))
+            .outerjoin(t.clients, t.clients.c.id == c.client_id)
+        )
+        standing = select(
+            t.challenges,
+            user_id.label("named_user"),
+            id_.label("named_id"),
+            u.epoch.label("user_epoch"),
+            u.blocked.label("user_blocked"),
+            a.state.label("authenticator_state"),
+            a.login_id.label("authenticator_login_id"),
+            a.created_at.label("authenticator_created_at"),
+            t.spent.c.token_id.label("spent_token"),
+            t.clients.c.id.label("known_client"),
+        ).select_from(joined)
+        doubtful = or_(
+            c.id.is_(None),
+            c.state != ChallengeState.PENDING.value,
+            u.id.is_(None),
+            u.blocked,
+            u.epoch != c.epoch,
+            a.id.is_(None),
+            and_(a.state != State.ACTIVE.value, a.state != State.PENDING.value),
+            t.spent.c.token_id.is_not(None),
+            t.clients.c.id.is_(None),
+        )
+        in_doubt = select(user_id, id_).select_from(joined).where(doubtful)
+        return Prepared(standing, self._dialect), Prepared(in_doubt, self._dialect)
+
+    def _each(self) -> Any:
+        if self._array:
+            names = [bindparam(name, type_=ARRAY(Text)) for name in ("users", "rows")]
+            return func.unnest(*names).table_valued("user_id", "id").render_derived("named")
+        each = func.json_each(bindparam("pairs", type_=Text)).table_valued("value")
+        value = [func.json_extract(each.c.value, f"$[{place}]", type_=Text) for place in (0, 1)]
+        return select(value[0].label("user_id"), value[1].label("id")).select_from(each).subquery("named")
 
     def _owned(self, table: Any, column: ColumnElement[str]) -> Select[Any]:
         return select(table).where(self._among(table.c.user_id, "users"), self._among(column, "rows"))

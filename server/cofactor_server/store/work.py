@@ -64,6 +64,10 @@ class Work:
         self._events: list[dict[str, Any]] = []
         self._notices: list[dict[str, Any]] = []
         self._undo: list[Callable[[], object]] = []
+        self.changed: list[str] = []
+        """Users of whose changes every process is told, once they are committed; see `store.signals`."""
+        self.changed_near: list[str] = []
+        """Users of whose changes this process is told, and others find out by looking."""
 
     # Reads
 
@@ -157,17 +161,24 @@ class Work:
 
     def save_user(self, user: User) -> None:
         """Write a user that is locked."""
+        self._append(self.changed, user.id)
         self._put(self._users, user.id, user)
         self._write("users", user.id, value=user)
 
     def save_authenticator(self, authenticator: Authenticator) -> None:
         """Write an authenticator, new or changed; a removed one is not read again."""
         mine = self._authenticators.setdefault(authenticator.user_id, {})
+        before = mine.get(authenticator.id)
+        if before is not None and before.state is not authenticator.state:
+            self._append(self.changed, authenticator.user_id)
         self._put(mine, authenticator.id, authenticator)
         self._write("authenticators", authenticator.user_id, authenticator.id, value=authenticator)
 
     def save_challenge(self, challenge: Challenge) -> None:
         """Write a challenge, new or changed."""
+        before = self._challenges.get((challenge.user_id, challenge.id))
+        if before is None or before.state is not challenge.state:
+            self._append(self.changed, challenge.user_id)
         self._put(self._challenges, (challenge.user_id, challenge.id), challenge)
         self._write("challenges", challenge.user_id, challenge.id, value=challenge)
 
@@ -178,6 +189,7 @@ class Work:
 
     def spend(self, user_id: str, token_id: str, expires_at: int) -> None:
         """Mark a token as used up; it was read and found unspent under the same lock."""
+        self._append(self.changed_near, user_id)
         self._put(self._spent, (user_id, token_id), expires_at)
         row = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
         self._write("spent", user_id, token_id, value=row)
@@ -297,9 +309,9 @@ class Work:
     def _write(self, *key: str, value: Any) -> None:
         self._put(self._written, key, value)
 
-    def _append(self, rows_to_add: list[dict[str, Any]], row: dict[str, Any]) -> None:
-        rows_to_add.append(row)
-        self._undo.append(rows_to_add.pop)
+    def _append(self, to_add: list[V], value: V) -> None:
+        to_add.append(value)
+        self._undo.append(to_add.pop)
 
     def _save(
         self,

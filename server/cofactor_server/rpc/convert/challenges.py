@@ -75,6 +75,24 @@ def created(value: CreatedChallenge) -> pb.CreateChallengeResponse:
     return response
 
 
+def watched(request: pb.WatchChallengeRequest) -> str:
+    """Return the oob_code of the challenge that is to be watched.
+
+    Raises:
+        MissingParameter: There is none.
+        InvalidRequest: It is beyond its limits.
+    """
+    fields = Fields()
+    oob_code = fields.required("oob_code", request.oob_code, TOKEN_LENGTH, VISIBLE)
+    fields.done()
+    return oob_code
+
+
+def seen(standing: Standing, expires_at: int) -> pb.WatchChallengeResponse:
+    """Return where a watched challenge stands."""
+    return pb.WatchChallengeResponse(state=_STATES[standing], expire_time=timestamp(expires_at))
+
+
 def answer_request(request: pb.AnswerChallengeRequest) -> AnswerRequest:
     """Return an answer: a challenge named in one of its two ways, and a proof.
 
