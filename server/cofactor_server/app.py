@@ -36,6 +36,7 @@ from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint
+from cofactor_server.services.notices import Notices, Recipients
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.operators import Operators
 from cofactor_server.services.policy import Policy
@@ -101,7 +102,6 @@ class Application:
         self._signer = signer
         self._passwords = Passwords(workers=os.cpu_count() or 1, cost=c.password_cost, entropy=entropy)
         self._signals = Signals(Notifications(c.listen_url) if c.listen_url else None)
-        self._group_commit = GroupCommit(database, entropy, c.limits, self._signals)
 
         columns = Columns(c.keyring)
         sealer = TokenSealer(c.keyring, deployment.issuer)
@@ -113,11 +113,13 @@ class Application:
             )
         )
         records = Records(database)
+        credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
+        recipients = Recipients(credentials)
+        self._group_commit = GroupCommit(database, entropy, c.limits, self._signals, recipients.sealed)
         decider = Decider(self._group_commit)
         access_tokens = AccessTokens(deployment, signer, clock)
         logins = Logins(sealer, access_tokens, clock)
         oob_codes = OobCodes(sealer)
-        credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy)
         guessing = Guessing(credentials)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
@@ -130,8 +132,10 @@ class Application:
             oob_codes=oob_codes,
             clock=clock,
         )
-        self.operators = Operators(records, self._passwords, ProfileAddresses(credentials, entropy), clock, entropy)
-        self.upkeep = Upkeep(database, records, c.keyring, columns, signer, clock)
+        addresses = ProfileAddresses(credentials, entropy)
+        self.operators = Operators(records, self._passwords, addresses, recipients, clock, entropy)
+        self.notices = Notices(records, recipients, c.sender, clock)
+        self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
         answering = Answering(credentials, guessing, clock)
         self.services = Services(

@@ -146,7 +146,7 @@ async def test_events_and_notices_fill_their_tables(database_url: str) -> None:
     notice = Notice("u0", NoticeName.SUSPICIOUS_FAILURES, NOW, "totp|dev_1", "192.0.2.1")
     async with opened(database_url) as database:
         await database.transact(lambda c: c.execute(insert(t.events), rows.of_event(event, "e1")))
-        await database.transact(lambda c: c.execute(insert(t.notices), rows.of_notice(notice, "n1")))
+        await database.transact(lambda c: c.execute(insert(t.notices), rows.of_notice(notice, "n1", b"sealed")))
         events = await database.read(lambda c: c.execute(select(t.events)).one())
         notices = await database.read(lambda c: c.execute(select(t.notices)).one())
     assert events.details == '{"why": "sp\\u00e4m"}'

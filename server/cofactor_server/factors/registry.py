@@ -66,6 +66,9 @@ class Registered:
         self._credentials = msgspec.msgpack.Decoder(factor.credential_type)
         self._expectations = msgspec.msgpack.Decoder(factor.expected_type)
         self._encode = msgspec.msgpack.Encoder().encode
+        self._address = getattr(factor, "address", None)
+        self.has_address = self._address is not None
+        """Whether notices reach the user over the channel of this kind."""
         self.kind: Kind = factor.kind
         self.prompts: bool = factor.prompts
         self.listed_type: str = factor.listed_type
@@ -92,6 +95,14 @@ class Registered:
     def encode(self, credential: Any) -> bytes:
         """Return a credential as it is kept."""
         return self._encode(credential)
+
+    def address(self, credential: bytes) -> str:
+        """Return where notices reach the user over the channel of this kind; empty where the factor has no `address`.
+
+        Raises:
+            CredentialUnreadable: It is not what the factor writes.
+        """
+        return str(self._address(self.decode(credential))) if self._address is not None else ""
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> EncodedEnrollment:
         """See `Factor.enroll`."""

@@ -133,6 +133,10 @@ class _Sending:
         address = self._channel.address(destination)
         return Enrollment(Destination(address), {}, self._channel.masked(address))
 
+    def address(self, credential: Destination) -> str:
+        """Return where notices reach the user, too."""
+        return credential.to
+
     def challenge(self, credential: Destination, context: Context) -> Prompt[SentCode]:
         """Draw a code, keep its MAC, and have it sent."""
         code = self._entropy.choose(string.digits, DIGITS)

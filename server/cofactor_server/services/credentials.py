@@ -69,6 +69,28 @@ class Credentials:
         a = authenticator
         return self._columns.open("authenticators", "credential", a.user_id, a.id, a.credential)
 
+    def address(self, authenticator: Authenticator) -> str:
+        """Return where notices reach the user by this authenticator, on or off; empty where they do not.
+
+        Raises:
+            SealBroken: The row was changed, moved, or sealed under a key that is gone.
+            CredentialUnreadable: It is not what its factor writes.
+        """
+        factor = self._factors.get(authenticator.kind)
+        return factor.address(self.open(authenticator)) if factor is not None and factor.has_address else ""
+
+    def seal_addresses(self, user_id: str, notice_id: str, addresses: bytes) -> bytes:
+        """Return the addresses of a notice, as they are stored."""
+        return self._columns.seal("notices", "addresses", user_id, notice_id, addresses)
+
+    def open_addresses(self, user_id: str, notice_id: str, sealed: bytes) -> bytes:
+        """Return the addresses of a notice.
+
+        Raises:
+            SealBroken: The row was changed, moved, or sealed under a key that is gone.
+        """
+        return self._columns.open("notices", "addresses", user_id, notice_id, sealed)
+
     def seal_expected(self, user_id: str, challenge_id: str, expected: bytes) -> bytes:
         """Return what a challenge expects, as it is stored."""
         return self._columns.seal("challenges", "expected", user_id, challenge_id, expected)

@@ -9,6 +9,7 @@ from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, Grant
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.services.notices import Recipients
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.store import accounts
@@ -72,12 +73,14 @@ class Operators:
         records: Records,
         passwords: Passwords,
         addresses: ProfileAddresses,
+        recipients: Recipients,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._records = records
         self._passwords = passwords
         self._addresses = addresses
+        self._recipients = recipients
         self._clock = clock
         self._entropy = entropy
 
@@ -125,7 +128,13 @@ class Operators:
             return replace(user, email=email, email_verified=verified)
 
         user = await self._records.change(
-            accounts.change_address, realm, subject, changed, self._addresses.of, self._clock.now()
+            accounts.change_address,
+            realm,
+            subject,
+            changed,
+            self._addresses.of,
+            self._recipients.sealed,
+            self._clock.now(),
         )
         if user is None:
             raise Missing
@@ -159,7 +168,9 @@ class Operators:
             Missing: There is no such user.
         """
         now = self._clock.now()
-        removed = await self._records.change(accounts.reset_mfa, realm, subject, enroll_at_login, now)
+        removed = await self._records.change(
+            accounts.reset_mfa, realm, subject, enroll_at_login, self._recipients.sealed, now
+        )
         if removed is None:
             raise Missing
         return removed

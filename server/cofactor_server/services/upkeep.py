@@ -1,4 +1,4 @@
-"""What a serving process does beside serving: prunes, follows new keys, watches its clock."""
+"""What a serving process does beside serving: prunes, follows new keys, sends notices, watches its clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,6 +7,7 @@ import structlog
 
 from cofactor_server.errors import Unavailable
 from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.notices import Notices
 from cofactor_server.services.records import Records
 from cofactor_server.store import deployments, pruning
 from cofactor_server.store.database import Database, PostgresDatabase
@@ -18,6 +19,7 @@ PRUNE_EVERY = 60.0
 KEYS_EVERY = 60.0
 KEYRING_EVERY = 2.0
 CLOCK_EVERY = 10.0
+NOTICES_EVERY = 5.0
 """Seconds."""
 CLOCK_TOLERANCE = 15 * SECOND
 """How far a replica's clock may be from the database's before it reports not-ready (security.md 24, S74)."""
@@ -29,13 +31,21 @@ class Upkeep:
     """Runs until cancelled; a database that is away is waited for."""
 
     def __init__(
-        self, database: Database, records: Records, keyring: Keyring, columns: Columns, signer: Signer, clock: Clock
+        self,
+        database: Database,
+        records: Records,
+        keyring: Keyring,
+        columns: Columns,
+        signer: Signer,
+        notices: Notices,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._records = records
         self._keyring = keyring
         self._columns = columns
         self._signer = signer
+        self._notices = notices
         self._clock = clock
 
     async def run(self, ready: Callable[[bool], Awaitable[None]]) -> None:
@@ -44,6 +54,7 @@ class Upkeep:
             tasks.create_task(_every(PRUNE_EVERY, self.prune), name="prune")
             tasks.create_task(_every(KEYS_EVERY, self.follow_keys), name="follow-keys")
             tasks.create_task(_every(KEYRING_EVERY, self.follow_keyring), name="follow-keyring")
+            tasks.create_task(_every(NOTICES_EVERY, self._notices.send_due), name="send-notices")
             tasks.create_task(_every(CLOCK_EVERY, lambda: self._report(ready)), name="watch-clock")
 
     async def prune(self) -> None:

@@ -1,6 +1,6 @@
 """Lone changes of users and clients: what operators do, and the first vouch for a user."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -14,6 +14,7 @@ from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import Enrollment, User
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
+from cofactor_server.store.rows import AddressesOf
 
 _OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.outcomes, t.notices)
 """Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
@@ -76,6 +77,7 @@ def change_address(
     subject: str,
     change: Callable[[User], User],
     address_of: Callable[[User], Authenticator | None],
+    addresses_of: AddressesOf,
     now: int,
 ) -> User | None:
     """Write a user's profile address, and the authenticator that it is; return the user, None if there is none.
@@ -86,34 +88,39 @@ def change_address(
         subject: The user's name.
         change: Gives the locked user the address.
         address_of: Makes the authenticator; None where the address is not verified.
+        addresses_of: Says where notices go.
         now: The time of the change.
     """
     user = change_user(connection, realm, subject, change)
     if user is None:
         return None
-    for old in _authenticators(connection, user.id):
+    before = _authenticators(connection, user.id)
+    for old in before:
         if old.implicit:
             _save_authenticator(connection, old.removed(now))
-            _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_REMOVED, now, old.id))
+            _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_REMOVED, now, old.id), before, addresses_of)
     address = address_of(user)
     if address is not None:
         connection.execute(insert(t.authenticators).values(rows.of_authenticator(address)))
-        _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_ADDED, now, address.id))
+        _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_ADDED, now, address.id), before, addresses_of)
     return user
 
 
-def reset_mfa(connection: Connection, realm: str, subject: str, enroll_at_login: bool, now: int) -> int | None:
+def reset_mfa(
+    connection: Connection, realm: str, subject: str, enroll_at_login: bool, addresses_of: AddressesOf, now: int
+) -> int | None:
     """Remove a user's authenticators and end the tokens of now; return how many there were, None without a user."""
     user = lock_user_named(connection, realm, subject)
     if user is None:
         return None
     enrollment = Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET
     save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
+    before = _authenticators(connection, user.id)
     removed = remove_authenticators(connection, user.id, now)
     # Where the user came from before is no longer trusted more than where anybody comes from.
     connection.execute(delete(t.sources).where(t.sources.c.user_id == user.id))
     _record(connection, Event(user.id, EventName.MFA_RESET, now))
-    _tell(connection, Notice(user.id, NoticeName.MFA_RESET, now))
+    _tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
     return removed
 
 
@@ -171,9 +178,10 @@ def _save_authenticator(connection: Connection, authenticator: Authenticator) ->
     )
 
 
-def _tell(connection: Connection, notice: Notice) -> None:
+def _tell(connection: Connection, notice: Notice, before: Sequence[Authenticator], addresses_of: AddressesOf) -> None:
     row_id = _row_id(f"{notice.name}-{notice.authenticator_id}", notice.time)
-    connection.execute(insert(t.notices).values(rows.of_notice(notice, row_id)))
+    addresses = addresses_of(notice.user_id, row_id, before)
+    connection.execute(insert(t.notices).values(rows.of_notice(notice, row_id, addresses)))
 
 
 def _record(connection: Connection, event: Event) -> None:

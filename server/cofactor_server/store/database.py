@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from cofactor_server.seams import Entropy
+from cofactor_server.store.rows import AddressesOf
 from cofactor_server.store.statements import Statements
 from cofactor_server.store.work import Work
 
@@ -71,11 +72,13 @@ class Database(Protocol):
         ...
 
 
-def deciding(statements: Statements, entropy: Entropy, decide: Callable[[Work], R]) -> Callable[[Connection], R]:
+def deciding(
+    statements: Statements, entropy: Entropy, decide: Callable[[Work], R], addresses_of: AddressesOf | None = None
+) -> Callable[[Connection], R]:
     """Return `decide` as a change that reads and writes through a `Work` of its own."""
 
     def change(connection: Connection) -> R:
-        work = Work(connection, statements, entropy)
+        work = Work(connection, statements, entropy, addresses_of)
         result = decide(work)
         work.flush()
         return result

@@ -20,6 +20,7 @@ from tenacity import (
 from cofactor_server.errors import DeadlineExceeded, Internal, TooManyRequests, Unavailable
 from cofactor_server.seams import Entropy
 from cofactor_server.store.database import Contention, Database, DatabaseAway, LockTimeout, OutcomeUnknown, deciding
+from cofactor_server.store.rows import AddressesOf
 from cofactor_server.store.signals import Signals
 from cofactor_server.store.work import Needs, Work
 
@@ -79,11 +80,17 @@ class GroupCommit:
     """
 
     def __init__(
-        self, database: Database, entropy: Entropy, limits: Limits | None = None, signals: Signals | None = None
+        self,
+        database: Database,
+        entropy: Entropy,
+        limits: Limits | None = None,
+        signals: Signals | None = None,
+        addresses_of: AddressesOf | None = None,
     ) -> None:
         self._database = database
         self._signals = signals or Signals()
         self._entropy = entropy
+        self._addresses_of = addresses_of
         self._limits = limits or Limits()
         self._queue: deque[_Item[Any]] = deque()
         self._per_user: Counter[str] = Counter()
@@ -240,7 +247,7 @@ class GroupCommit:
             missing = work.load([item.needs for item in batch], skip_locked=skip_locked)
             return [_decide(work, item, missing if skip_locked else frozenset()) for item in batch], work
 
-        change = deciding(self._database.statements, self._entropy, decide)
+        change = deciding(self._database.statements, self._entropy, decide, self._addresses_of)
         verdicts: list[Any] = []
         work = None
         async for attempt in AsyncRetrying(

@@ -1,9 +1,9 @@
 """Between rows and the values of the domain: the only place that knows both shapes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Row
 
@@ -19,6 +19,10 @@ from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 
 _STATES = {state.value: state for state in State}
 _CLEAN = Guard()
+
+
+AddressesOf: TypeAlias = Callable[[str, str, Sequence[Authenticator]], bytes]
+"""Seals where a notice goes, of a user's id, the notice's id, and the authenticators there were before the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +305,8 @@ def of_event(value: Event, row_id: str) -> dict[str, Any]:
     }
 
 
-def of_notice(value: Notice, row_id: str) -> dict[str, Any]:
-    """Return the row of `notices` for a notice that is not sent yet."""
+def of_notice(value: Notice, row_id: str, addresses: bytes) -> dict[str, Any]:
+    """Return the row of `notices` for a notice that is to be sent to `addresses`, which are sealed."""
     return {
         "user_id": value.user_id,
         "id": row_id,
@@ -311,6 +315,10 @@ def of_notice(value: Notice, row_id: str) -> dict[str, Any]:
         "authenticator_id": value.authenticator_id,
         "source": value.source,
         "sent_at": None,
+        "addresses": addresses,
+        "told": "",
+        "attempts": 0,
+        "due_at": value.time,
     }
 
 

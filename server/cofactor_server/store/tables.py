@@ -207,7 +207,12 @@ notices = _table(
     _text("authenticator_id"),
     _text("source"),
     _instant("sent_at", nullable=True),
+    Column("addresses", LargeBinary, comment="sealed; those known before the change, until it is sent"),
+    Column("told", Text, nullable=False, server_default="", comment="numbers of the addresses that have it"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _instant("due_at", nullable=True),
     PrimaryKeyConstraint("user_id", "id"),
+    Index(None, "due_at"),
     comment="what users are to be told; written by the transaction that decided it",
 )
 

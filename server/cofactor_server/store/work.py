@@ -16,7 +16,7 @@ from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
-from cofactor_server.store.rows import StoredOutcome
+from cofactor_server.store.rows import AddressesOf, StoredOutcome
 from cofactor_server.store.statements import Prepared, Statements
 
 V = TypeVar("V")
@@ -45,13 +45,21 @@ class Work:
     from what was loaded, with the writes of decisions before in the same batch; `flush` writes.
     """
 
-    def __init__(self, connection: Connection, statements: Statements, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        statements: Statements,
+        entropy: Entropy,
+        addresses_of: AddressesOf | None = None,
+    ) -> None:
         self._connection = connection
         self._statements = statements
         self._entropy = entropy
+        self._addresses_of = addresses_of
         self._users: dict[str, User] = {}
         self._clients: dict[str, Client] = {}
         self._authenticators: dict[str, dict[str, Authenticator]] = {}
+        self._before: dict[Pair, Authenticator | None] = {}  # what the decision under way has changed
         self._challenges: dict[Pair, Challenge] = {}
         self._families: dict[Pair, RefreshFamily] = {}
         self._spent: dict[Pair, int] = {}
@@ -171,6 +179,7 @@ class Work:
         before = mine.get(authenticator.id)
         if before is not None and before.state is not authenticator.state:
             self._append(self.changed, authenticator.user_id)
+        self._before.setdefault((authenticator.user_id, authenticator.id), before)
         self._put(mine, authenticator.id, authenticator)
         self._write("authenticators", authenticator.user_id, authenticator.id, value=authenticator)
 
@@ -217,13 +226,19 @@ class Work:
         self._append(self._events, rows.of_event(event, f"{event.time:014x}{self._entropy.octets(6).hex()}"))
 
     def notify(self, notice: Notice) -> None:
-        """Have the user told, at least once."""
-        self._append(self._notices, rows.of_notice(notice, new_id(self._entropy, "")))
+        """Have the user told, at least once, at every address known before the change (security.md 21)."""
+        row_id = new_id(self._entropy, "")
+        mine = self._authenticators.get(notice.user_id, {}).values()
+        before = (self._before.get((notice.user_id, a.id), a) for a in mine)
+        known = [authenticator for authenticator in before if authenticator is not None]
+        addresses = self._addresses_of(notice.user_id, row_id, known) if self._addresses_of is not None else b""
+        self._append(self._notices, rows.of_notice(notice, row_id, addresses))
 
     @contextmanager
     def item(self) -> Iterator[None]:
         """Undo the writes of one decision if it raises, so that it fails alone."""
         self._undo.clear()
+        self._before.clear()
         try:
             yield
         except Exception:
