@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pyotp
 import pytest
-from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Possession, Verdict
+from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Possession, Purpose, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.totp import HINT_STEPS, SECRET_OCTETS, Algorithm, Totp, TotpCredential, totp_credential
 from hypothesis import given, settings
@@ -408,7 +409,23 @@ def test_accepted_steps_only_ever_grow(visits: list[tuple[int, int]]) -> None:
 @pytest.mark.requirement("S75")
 @pytest.mark.parametrize("steps", [-10, -9, -2, 2, 9, 10])
 def test_a_code_of_a_nearby_step_is_refused_with_the_advice_to_check_the_clock(phone: Phone, steps: int) -> None:
-    assert phone.enter(NOW, steps) == Mismatch(hint="check_clock")
+    code = Code(phone.app.code(NOW, steps))
+    assert phone.totp.verify(phone.credential, None, code, at(NOW, Purpose.ENROLL)) == Mismatch(hint="check_clock")
+
+
+@pytest.mark.requirement("S59", "S75")
+@pytest.mark.parametrize("skew_steps", [0, 1])
+def test_a_login_is_told_of_no_code_that_is_good_at_any_later_time(skew_steps: int) -> None:
+    """Else whoever guessed it would have to wait, and no more."""
+    for steps in range(-HINT_STEPS, HINT_STEPS + 1):
+        for drift in (-1, 0, 1):
+            phone = Phone(skew_steps)
+            phone.credential = msgspec.structs.replace(phone.credential, drift=drift)
+            code = Code(phone.app.code(NOW, steps))
+            verdicts = [phone.totp.verify(phone.credential, None, code, at(NOW + n * STEP)) for n in range(25)]
+            told = verdicts[0] == Mismatch(hint="check_clock")
+            good = any(isinstance(verdict, Approved) for verdict in verdicts)
+            assert told is not good, (steps, drift)
 
 
 @pytest.mark.requirement("S75")

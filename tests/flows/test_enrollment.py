@@ -114,6 +114,17 @@ async def test_a_name_is_kept_as_the_user_wrote_it(api: Api, world: World) -> No
     assert (await api.list(login.mfa_token))[0].name == "Алисин телефон 📱"
 
 
+async def test_a_name_is_changed_and_taken_away(api: Api, world: World) -> None:
+    client = await shop(world)
+    user = await enrolled(api, world, client)
+    bearer = await mfa_access_token(api, world, client, user)
+    row = (await api.list(bearer))[0]
+
+    assert (await api.rename(bearer, row.id, "Büro")).name == "Büro"
+    assert (await api.rename(bearer, row.id, "")).name == ""
+    assert (await api.list(bearer))[0].name == ""
+
+
 @pytest.mark.parametrize("name", ["x" * (NAME_LENGTH + 1), "two\nlines", "\u202egnp.exe", "tab\there"])
 async def test_a_name_that_shows_as_something_else_is_refused(api: Api, world: World, name: str) -> None:
     client = await shop(world)

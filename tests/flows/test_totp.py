@@ -88,7 +88,22 @@ async def test_a_code_may_be_one_step_off(api: Api, world: World, steps: int, ac
 
 @pytest.mark.requirement("S75")
 @pytest.mark.parametrize(("steps", "hint"), [(10, "check_clock"), (-10, "check_clock"), (-11, ""), (11, "")])
-async def test_a_code_of_a_nearby_step_tells_the_user_to_check_the_clock(
+async def test_confirming_with_a_code_of_a_nearby_step_tells_the_user_to_check_the_clock(
+    api: Api, world: World, steps: int, hint: str
+) -> None:
+    client = await shop(world)
+    await world.user()
+    login = await logged_in_to_mfa(api, client)
+    app = await api.enroll(login.mfa_token)
+
+    refused = await refusal(api.otp(client, login.mfa_token, world.otp(app.secret, steps=steps)))
+
+    assert (refused.reason, refused.metadata.get("hint", "")) == ("INVALID_OTP", hint)
+
+
+@pytest.mark.requirement("S59", "S75")
+@pytest.mark.parametrize(("steps", "hint"), [(10, ""), (2, ""), (-2, "check_clock"), (-10, "check_clock"), (-11, "")])
+async def test_a_login_is_told_of_codes_that_are_over_and_of_none_that_is_to_come(
     api: Api, world: World, steps: int, hint: str
 ) -> None:
     client = await shop(world)

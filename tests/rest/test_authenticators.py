@@ -288,7 +288,27 @@ async def test_renaming_changes_the_name_and_nothing_else(api: FakeApi, http: ht
     assert list(api.call.request.update_mask.paths) == ["name"]
 
 
-@pytest.mark.parametrize("body", [{}, {"name": None}, {"name": ""}])
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        ('{"name": ""}', "application/json"),
+        ('{"name": null}', "application/json"),
+        ("name=", "application/x-www-form-urlencoded"),
+    ],
+)
+async def test_an_empty_name_takes_the_name_away(
+    api: FakeApi, http: httpx2.AsyncClient, content: str, media_type: str
+) -> None:
+    """Elsewhere what is empty is absent; here it is what the name is to be."""
+    headers = {**BEARER, "content-type": media_type}
+    response = await http.patch("/mfa/authenticators/totp%7Cdev_1", content=content, headers=headers)
+
+    assert response.status_code == 200
+    assert api.call.request.authenticator == pb.Authenticator(id="totp|dev_1")
+    assert list(api.call.request.update_mask.paths) == ["name"]
+
+
+@pytest.mark.parametrize("body", [{}, {"client_id": "spa"}])
 async def test_renaming_needs_a_name(api: FakeApi, http: httpx2.AsyncClient, body: dict[str, Any]) -> None:
     response = await http.patch("/mfa/authenticators/totp%7Cdev_1", json=body, headers=BEARER)
 

@@ -25,6 +25,7 @@ from cofactor_server.domain.proofs import (
     Possession,
     Prompt,
     Proof,
+    Purpose,
     Verdict,
 )
 from cofactor_server.errors import InvalidRequest
@@ -86,8 +87,10 @@ class Totp:
     the strict profile, is the current step alone. A code typed late can't be told from a slow clock, so a wider bound
     would let a slow typist walk the window away from his own app.
 
-    For the chance of a guess (S59): codes of `2 * skew_steps + 1` steps are accepted at once, and the hint tells a
-    guesser about up to `HINT_STEPS` steps that are still to come.
+    For the chance of a guess (S59): codes of `2 * skew_steps + 1` steps are accepted at once. The hint adds nothing to
+    it: at a login it is given for steps that are over alone. To be told of one that is still to come, a guesser would
+    only have to wait for it, which made a guess four times as good (security.md 9). Whoever confirms an app holds its
+    secret, and is told of both.
 
     Args:
         entropy: Draws the secrets.
@@ -137,7 +140,7 @@ class Totp:
         """Accept a code of an unused step inside the window; ASCII white space in it is ignored.
 
         `Mismatch.replay` marks the right code of a step that is used up, `Mismatch.hint` one that would be right if a
-        clock were not off; both are failures (S20, S75).
+        clock were not off, as far as that may be told; both are failures (S20, S75).
         """
         if not isinstance(proof, Code) or not (typed := _digits(proof.value, credential.digits)):
             return Mismatch()
@@ -148,7 +151,8 @@ class Totp:
         # The likeliest first: most phones are right, and each code costs as much as the rest of the verification.
         match = codes.unused(typed, sorted(window, key=lambda other: abs(other - center)))
         if match is None:
-            return codes.mismatch(typed, window, range(step - HINT_STEPS, step + HINT_STEPS + 1))
+            told = HINT_STEPS if context.purpose is Purpose.ENROLL else 0
+            return codes.mismatch(typed, window, range(step - HINT_STEPS, max(window.stop, step + told + 1)))
         moved = msgspec.structs.replace(credential, last_step=match, drift=match - step)
         return Approved(moved, FACTS)
 

@@ -53,12 +53,14 @@ class Authenticators:
         return JSONResponse([_row(authenticator) for authenticator in response.authenticators])
 
     async def rename(self, request: Request) -> Response:
-        """Change what the user calls an authenticator."""
+        """Change what the user calls an authenticator; an empty name or null takes the name away (RFC 7396)."""
         credentials.of_bearer(request)
         body = await bodies.read(request, self._limit)
         metadata = credentials.of_bearer(request, body)
+        if "name" not in body.members:
+            raise errors.MissingParameter(parameter="name")
         message = pb.UpdateAuthenticatorRequest(
-            authenticator=pb.Authenticator(id=_id(request), name=body.required("name")),
+            authenticator=pb.Authenticator(id=_id(request), name=body.text("name")),
             update_mask=FieldMask(paths=["name"]),
         )
         response = await self._stub.UpdateAuthenticator(message, metadata=metadata, timeout=TIMEOUT)

@@ -216,7 +216,10 @@ SCHEMAS: dict[str, _Schema] = {
         {"id": _TEXT, "authenticator_type": _TEXT, "active": {"type": "boolean"}, "type": _TEXT},
         {"oob_channel": _CHANNEL, "name": _TEXT},
     ),
-    "RenameRequest": _object({"name": {**_TEXT, "maxLength": 64}}, _CLIENT),
+    "RenameRequest": _object(
+        {"name": {"type": ["string", "null"], "maxLength": 64, "description": "Empty or null takes the name away."}},
+        _CLIENT,
+    ),
 }
 
 _SECURITY_SCHEMES: dict[str, _Schema] = {
