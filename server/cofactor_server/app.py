@@ -124,6 +124,7 @@ class Application:
         guessing = Guessing(credentials)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
+        answering = Answering(credentials, guessing, clock)
         self._watching = Watching(
             records=records,
             statements=database.statements,
@@ -132,12 +133,19 @@ class Application:
             oob_codes=oob_codes,
             clock=clock,
         )
+        self._devices = Devices(
+            pairing=Pairing(deployment, answering, clock, entropy),
+            records=records,
+            statements=database.statements,
+            signals=self._signals,
+            decider=decider,
+            sealer=sealer,
+        )
         addresses = ProfileAddresses(credentials, entropy)
         self.operators = Operators(records, self._passwords, addresses, recipients, clock, entropy)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
-        answering = Answering(credentials, guessing, clock)
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
@@ -176,9 +184,7 @@ class Application:
                 oob_codes=oob_codes,
                 sender=c.sender,
             ),
-            devices=Devices(
-                pairing=Pairing(deployment, answering, clock, entropy), records=records, decider=decider, sealer=sealer
-            ),
+            devices=self._devices,
         )
         self.metrics = CollectorRegistry()
         self._metrics = Metrics(self.metrics)
@@ -207,6 +213,7 @@ class Application:
     async def close(self) -> None:
         """Decide what was accepted, then close everything."""
         await self._watching.close()
+        await self._devices.close()
         await self._group_commit.close()
         await self.configuration.sender.close()
         await self._signals.close()

@@ -1,10 +1,12 @@
 """Phones that pair with a deployment and answer its prompts, over gRPC, whatever edge the login is on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc.aio
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import challenges_pb2 as challenges
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
@@ -13,12 +15,14 @@ from cofactor_server.domain.proofs import Message, Signed
 
 from tests.factors.devices import Phone
 from tests.flows.api import Api, ClientCredentials, Enrollment, Tokens
-from tests.flows.grpc_api import call
+from tests.flows.grpc_api import call, refusal_of
 from tests.flows.steps import ALICE, Enrolled, a, enrolled, logged_in_to_mfa, mfa_access_token
 from tests.flows.values import TIMEOUT, Challenge
 from tests.world import World
 
 KINDS = frozenset({"totp", "recovery-code", "push"})
+SOON = 20.0
+"""Seconds: the longest that anything is waited for."""
 APPROVED = "APPROVED"
 DENIED = "DENIED"
 
@@ -92,6 +96,37 @@ class Owned:
         statement = statement or self.phone.call("remove", await self.nonce(), **said)
         request = authenticators.RemoveDeviceRequest(statement=_statement(statement))
         await call(self.authenticators.RemoveDevice(request, timeout=TIMEOUT))
+
+
+class Stream:
+    """What a phone hears while it listens."""
+
+    def __init__(self, phone: Owned, statement: Signed) -> None:
+        self.call = phone.challenges.WatchDevice(challenges.WatchDeviceRequest(statement=_statement(statement)))
+
+    async def next(self) -> tuple[str, Any]:
+        """Return the next event's kind and content; why the stream ends, where it is refused; nothing at its end."""
+        try:
+            async with asyncio.timeout(SOON):
+                message = await self.call.read()
+        except grpc.aio.AioRpcError as error:
+            return refusal_of(error).reason, None
+        if message is grpc.aio.EOF:
+            return "", None
+        kind = message.WhichOneof("event")
+        return kind, getattr(message, kind)
+
+    async def heard(self, count: int) -> list[str]:
+        """Return the kinds of that many events."""
+        return [(await self.next())[0] for _ in range(count)]
+
+
+async def listening(phone: Owned) -> Stream:
+    """Return a phone's stream once it is open and nothing waits."""
+    stream = Stream(phone, phone.phone.call("watch", await phone.nonce()))
+    kind, listening = await stream.next()
+    assert (kind, listening.waiting) == ("listening", 0)
+    return stream
 
 
 def _statement(signed: Signed) -> authenticators.SignedStatement:

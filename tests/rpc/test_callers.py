@@ -36,10 +36,6 @@ REQUESTS: dict[str, Any] = {
     "WatchDevice": challenges_pb2.WatchDeviceRequest(statement=SIGNED),
 }
 
-UNSERVED = {
-    "WatchDevice",
-}
-
 NOBODY: Metadata = ()
 CALLERS: dict[str, Metadata] = {
     "nobody": NOBODY,
@@ -166,7 +162,6 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
 @pytest.mark.parametrize("method", METHODS)
 async def test_each_rpc_admits_the_callers_of_its_row_and_no_others(edge: Edge, method: str) -> None:
     name = method.rpartition("/")[2]
-    unserved = name in UNSERVED
     answers: dict[str, str] = {}
     for caller, metadata in CALLERS.items():
         made = call(edge, method, metadata)
@@ -180,8 +175,6 @@ async def test_each_rpc_admits_the_callers_of_its_row_and_no_others(edge: Edge, 
             _, details = await refusal(call(edge, method, metadata))
             answers[caller] = details["ErrorInfo"].reason
     expected = {caller: EXPECTED[name].get(caller, EXPECTED[name]["*"]) for caller in CALLERS}
-    if unserved:
-        expected = {caller: found or "UNIMPLEMENTED" for caller, found in expected.items()}
     assert answers == expected
 
 

@@ -16,6 +16,7 @@ from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.prompts import DeviceEvent, Listening
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import (
     AnswerRequest,
@@ -198,6 +199,10 @@ class Devices:
 
     async def remove(self, caller: Caller, statement: Signed) -> None:
         self._world.ask("remove device", caller, statement)
+
+    async def watch(self, caller: Caller, statement: Signed) -> AsyncGenerator[DeviceEvent, None]:
+        self._world.ask("watch device", caller, statement)
+        yield Listening(0)
 
 
 @dataclass

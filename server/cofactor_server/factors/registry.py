@@ -92,6 +92,14 @@ class Registered:
         """
         return self._read(self._credentials, credential, "credential")
 
+    def expectation(self, expected: bytes) -> Any:
+        """Return what a challenge expects as its factor knows it.
+
+        Raises:
+            CredentialUnreadable: It is not what the factor writes.
+        """
+        return self._read(self._expectations, expected, "expectation")
+
     def encode(self, credential: Any) -> bytes:
         """Return a credential as it is kept."""
         return self._encode(credential)

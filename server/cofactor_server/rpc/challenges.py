@@ -11,11 +11,12 @@ from cofactor.v1.challenges_pb2_grpc import ChallengeServiceServicer
 
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.challenges import Standing
+from cofactor_server.domain.prompts import DeviceEvent
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, CreatedChallenge
-from cofactor_server.errors import Unimplemented
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import challenges as convert
+from cofactor_server.rpc.convert import devices as convert_devices
 
 
 class Challenges(Protocol):
@@ -39,6 +40,10 @@ class Devices(Protocol):
 
     async def known(self, caller: Caller, statement: Signed, /) -> Caller:
         """Return a device that answers a challenge, as the caller that it is."""
+        ...
+
+    def watch(self, caller: Caller, statement: Signed, /) -> AsyncGenerator[DeviceEvent, None]:
+        """Yield the prompts that wait for a device, now and as they come and go."""
         ...
 
 
@@ -90,5 +95,7 @@ class ChallengeServicer(ChallengeServiceServicer):
             caller = await self._devices.known(caller, answer.proof)
         return convert.answered(await self._answers.answer(caller, answer))
 
-    def WatchDevice(self, request: pb.WatchDeviceRequest, context: Any) -> AsyncIterator[pb.WatchDeviceResponse]:
-        raise Unimplemented
+    async def WatchDevice(self, request: pb.WatchDeviceRequest, context: Any) -> AsyncIterator[pb.WatchDeviceResponse]:
+        async with aclosing(self._devices.watch(admitted(), convert_devices.statement(request))) as events:
+            async for event in events:
+                yield convert_devices.event(event)

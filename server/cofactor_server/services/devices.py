@@ -1,6 +1,8 @@
 """Devices: one pairs with the secret of an enrollment, and from then on signs what it asks (security.md 17, 20)."""
 
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,24 +12,31 @@ from cofactor_server.domain.challenges import Challenge, Standing
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import PUSH, TOTP
+from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.proofs import Account, Signed
 from cofactor_server.domain.requests import Paired
 from cofactor_server.domain.users import User
 from cofactor_server.errors import CofactorError, DeviceInvalid, InsufficientAuthentication, PairingNotFound
 from cofactor_server.factors import device_keys, push
-from cofactor_server.factors.push import PushCredential
+from cofactor_server.factors.push import PushCredential, PushExpected
+from cofactor_server.factors.registry import Registered
 from cofactor_server.seams import ALPHANUMERIC, MINUTE, Clock, Entropy, new_id
 from cofactor_server.services.answering import Answering, activated
-from cofactor_server.services.credentials import linked, remove
+from cofactor_server.services.credentials import Credentials, linked, remove
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.guessing import Candidate, Proven
 from cofactor_server.services.records import Records
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.services.trails import Trail
-from cofactor_server.store import queries
+from cofactor_server.services.watchers import Watchers
+from cofactor_server.store import prompts, queries
+from cofactor_server.store.signals import Signals
+from cofactor_server.store.statements import Statements
 from cofactor_server.store.work import Needs, Work
 from cofactor_server.vault.keyring import SealBroken
 from cofactor_server.vault.tokens import TokenSealer
+
+Seen: TypeAlias = tuple[WaitingPrompt, ...] | None
 
 NONCE_LIFE = MINUTE
 NONCE = "device_nonce"
@@ -49,12 +58,9 @@ class Pairing:
     clock: Clock
     entropy: Entropy
 
-    def key_holder(self, mine: list[Authenticator], device: Device, now: int) -> Authenticator | None:
-        """Return a device's authenticator while it may be used, or may yet be confirmed; None otherwise."""
-        found = next((a for a in mine if a.id == device.authenticator_id and a.kind == PUSH), None)
-        if found is None or found.lapsed(now) or found.state not in (State.PENDING, State.ACTIVE):
-            return None
-        return found
+    def holder(self, mine: Iterable[Authenticator], device: Device) -> Authenticator | None:
+        """Return a device's authenticator while it may be used; None otherwise."""
+        return next((a for a in mine if a.id == device.authenticator_id and a.kind == PUSH and a.usable()), None)
 
     def credential(self, authenticator: Authenticator) -> PushCredential | None:
         """Return what is kept of a device; None while nothing has paired, or where push is off."""
@@ -173,7 +179,7 @@ class UseNonce:
         """Use the nonce up, and return the device's authenticator."""
         pairing, device, now = self.pairing, self.device, self.pairing.clock.now()
         user = work.user(device.user_id)
-        found = pairing.key_holder(work.authenticators(device.user_id), device, now)
+        found = pairing.holder(work.authenticators(device.user_id), device)
         if user is None or user.blocked or found is None or work.is_spent(user.id, self.nonce.id):
             return DeviceInvalid()
         if now >= self.nonce.expires_at or not pairing.signed_by(found, self.issuer, self.statement):
@@ -231,24 +237,80 @@ class Remove:
         now = self.call.pairing.clock.now()
         gone = linked(work, found)
         names = {a.id for a in gone}
-        if found.state is State.ACTIVE:
-            if not enrolled(a for a in work.authenticators(found.user_id) if a.id not in names):
-                return InsufficientAuthentication()
-            work.record(Event(found.user_id, EventName.AUTHENTICATOR_REMOVED, now, authenticator_id=found.id))
-            work.notify(Notice(found.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
+        if not enrolled(a for a in work.authenticators(found.user_id) if a.id not in names):
+            return InsufficientAuthentication()
         for each in gone:
             remove(work, each, now)
+        work.record(Event(found.user_id, EventName.AUTHENTICATOR_REMOVED, now, authenticator_id=found.id))
+        work.notify(Notice(found.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
         return None
+
+
+class DeviceView:
+    """What devices that listen look at: the prompts that wait, or None for a device that is nobody's any more."""
+
+    def __init__(self, records: Records, statements: Statements, credentials: Credentials, clock: Clock) -> None:
+        self._records = records
+        self._statements = statements
+        self._credentials = credentials
+        self._clock = clock
+        self._prompted: set[Device] = set()
+
+    def user_of(self, key: Device) -> str:
+        """Return the id of the device's user."""
+        return key.user_id
+
+    def due(self, key: Device, value: Seen) -> int | None:  # noqa: ARG002 - it takes what a View takes
+        """Return when the next prompt expires; None where none waits."""
+        return min((prompt.expires_at for prompt in value or ()), default=None)
+
+    async def look(self, keys: Sequence[Device]) -> Mapping[Device, Seen]:
+        """Read what waits for devices; see `View.look`."""
+        names = {(key.user_id, key.authenticator_id): key for key in keys}
+        found = await self._records.read(prompts.waiting, self._statements, names.keys())
+        seen = {names[name]: self._seen(waiting) for name, waiting in found.items()}
+        for key, value in seen.items():
+            (self._prompted.add if value else self._prompted.discard)(key)
+        return seen
+
+    async def suspects(self, keys: Sequence[Device]) -> Iterable[Device]:
+        """Return those that had or have something to answer, or are not usable any more; see `View.suspects`."""
+        self._prompted.intersection_update(keys)
+        names = {(key.user_id, key.authenticator_id): key for key in keys}
+        found = await self._records.read(prompts.prompted, self._statements, names.keys())
+        return self._prompted.union(names[name] for name in found)
+
+    def _seen(self, waiting: prompts.Waiting) -> Seen:
+        factor = self._credentials.factor(PUSH)
+        if not waiting.usable or factor is None:
+            return None
+        now = self._clock.now()
+        return tuple(self._prompt(factor, c) for c in waiting.challenges if c.standing(now) is Standing.PENDING)
+
+    def _prompt(self, factor: Registered, challenge: Challenge) -> WaitingPrompt:
+        expected: PushExpected = factor.expectation(self._credentials.open_expected(challenge))
+        return WaitingPrompt(challenge.id, expected.shown, bool(expected.mac), challenge.expires_at)
 
 
 class Devices:
     """Pairs devices, tells whether it is one of them that calls, and does what they ask for themselves."""
 
-    def __init__(self, *, pairing: Pairing, records: Records, decider: Decider, sealer: TokenSealer) -> None:
+    def __init__(
+        self,
+        *,
+        pairing: Pairing,
+        records: Records,
+        statements: Statements,
+        signals: Signals,
+        decider: Decider,
+        sealer: TokenSealer,
+    ) -> None:
         self._pairing = pairing
         self._records = records
         self._decider = decider
         self._sealer = sealer
+        view = DeviceView(records, statements, pairing.answering.credentials, pairing.clock)
+        self._watchers = Watchers(view, signals, pairing.clock)
 
     async def pair(self, caller: Caller, secret: str, statement: Signed) -> Paired:
         """Pair a device with the enrollment whose secret it read, once.
@@ -314,6 +376,38 @@ class Devices:
         with self._decider.under_way(owner):
             await self._decider.decide(owner, Remove(call))
 
+    async def watch(self, caller: Caller, statement: Signed) -> AsyncGenerator[DeviceEvent, None]:
+        """Yield the prompts that wait for a device, now and as they come and go, for as long as it is the user's.
+
+        Raises:
+            DeviceInvalid: See `UseNonce`; later, that the device was removed, disabled, or its user blocked.
+            TooManyRequests: Five streams of this device are open, or as many as may be in this process.
+            Unavailable: The database is away.
+        """
+        owner, call = await self._call(caller, _parsed(statement, push.Watch), statement)
+        with self._decider.under_way(owner):
+            await self._decider.decide(owner, call)
+        with self._watchers.watcher(call.device) as watcher:
+            shown: dict[str, WaitingPrompt] | None = None
+            while True:
+                seen = await watcher.next()
+                if seen is None:
+                    raise DeviceInvalid
+                waiting = {prompt.challenge_id: prompt for prompt in seen}
+                if shown is None:
+                    shown = {}
+                    yield Listening(len(waiting))
+                for challenge_id in shown.keys() - waiting.keys():
+                    yield Withdrawn(challenge_id)
+                for challenge_id, prompt in waiting.items():
+                    if challenge_id not in shown:
+                        yield prompt
+                shown = waiting
+
+    async def close(self) -> None:
+        """Stop looking; no device watches any more."""
+        await self._watchers.close()
+
     async def _call(self, caller: Caller, said: push.Call, statement: Signed) -> tuple[Caller, UseNonce]:
         """Return a device's call as something to decide; before, nothing that a stranger sends is queued."""
         device = Device(said.user, said.device)
@@ -328,8 +422,7 @@ class Devices:
     async def _expect(self, device: Device, issuer: str, statement: Signed) -> None:
         pairing = self._pairing
         account = await self._records.read(queries.account, device.user_id)
-        mine = list(account.authenticators) if account is not None else []
-        found = pairing.key_holder(mine, device, pairing.clock.now())
+        found = pairing.holder(account.authenticators if account is not None else (), device)
         if account is None or account.user.blocked or not pairing.signed_by(found, issuer, statement):
             raise DeviceInvalid
 

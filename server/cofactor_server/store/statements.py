@@ -14,8 +14,11 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    exists,
+    false,
     func,
     insert,
+    not_,
     or_,
     select,
     update,
@@ -27,6 +30,7 @@ from sqlalchemy.engine import Dialect
 
 from cofactor_server.domain.authenticators import State
 from cofactor_server.domain.challenges import ChallengeState
+from cofactor_server.domain.proofs import Purpose
 from cofactor_server.store import tables as t
 
 
@@ -176,6 +180,38 @@ class Statements:
         )
         in_doubt = select(user_id, id_).select_from(joined).where(doubtful)
         return Prepared(standing, self._dialect), Prepared(in_doubt, self._dialect)
+
+    @cached_property
+    def prompted(self) -> tuple[Prepared, Prepared]:
+        """Two statements: what waits for named devices, and for which of them anything may have changed."""
+        named = self._each()
+        c, u, a = t.challenges.c, t.users.c, t.authenticators.c
+        user_id, id_ = named.c.user_id, named.c.id
+        usable = and_(a.state == State.ACTIVE.value, not_(u.blocked))
+        waits = and_(
+            c.user_id == user_id,
+            c.authenticator_id == id_,
+            c.state == ChallengeState.PENDING.value,
+            c.purpose == Purpose.LOGIN.value,
+            c.epoch == u.epoch,
+        )
+        devices = named.outerjoin(t.users, u.id == user_id).outerjoin(
+            t.authenticators, and_(a.user_id == user_id, a.id == id_)
+        )
+        joined = devices.outerjoin(t.challenges, waits).outerjoin(
+            t.spent, and_(t.spent.c.user_id == user_id, t.spent.c.token_id == c.login_id)
+        )
+        waiting = select(
+            t.challenges,
+            user_id.label("named_user"),
+            id_.label("named_id"),
+            func.coalesce(usable, false()).label("usable"),
+            t.spent.c.token_id.label("spent_token"),
+        ).select_from(joined)
+        doubtful = or_(a.id.is_(None), u.id.is_(None), not_(usable), exists().where(waits))
+        return Prepared(waiting, self._dialect), Prepared(
+            select(user_id, id_).select_from(devices).where(doubtful), self._dialect
+        )
 
     def _each(self) -> Any:
         if self._array:

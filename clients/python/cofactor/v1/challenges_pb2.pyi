@@ -459,12 +459,17 @@ class DeviceListening(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    WAITING_FIELD_NUMBER: _builtins.int
+    waiting: _builtins.int
+    """How many prompts wait now; they follow."""
     def __init__(
         self,
+        *,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

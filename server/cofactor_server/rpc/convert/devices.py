@@ -5,6 +5,7 @@ from typing import Protocol
 from cofactor.v1 import authenticators_pb2 as pb
 from cofactor.v1 import challenges_pb2
 
+from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import Paired
 from cofactor_server.errors import MissingParameter
@@ -69,3 +70,23 @@ def paired(value: Paired) -> pb.PairDeviceResponse:
 def nonce(value: str, expires_at: int) -> pb.CreateDeviceNonceResponse:
     """Return a nonce for one signed call."""
     return pb.CreateDeviceNonceResponse(nonce=value, expire_time=timestamp(expires_at))
+
+
+def event(value: DeviceEvent) -> challenges_pb2.WatchDeviceResponse:
+    """Return something that concerns a device."""
+    match value:
+        case Listening(waiting):
+            return challenges_pb2.WatchDeviceResponse(listening=challenges_pb2.DeviceListening(waiting=waiting))
+        case Withdrawn(challenge_id):
+            return challenges_pb2.WatchDeviceResponse(
+                withdrawn=challenges_pb2.PromptWithdrawn(challenge_id=challenge_id)
+            )
+        case WaitingPrompt():
+            return challenges_pb2.WatchDeviceResponse(
+                prompt=challenges_pb2.PromptForDevice(
+                    challenge_id=value.challenge_id,
+                    shown=value.shown,
+                    number_wanted=value.number_wanted,
+                    expire_time=timestamp(value.expires_at),
+                )
+            )
