@@ -229,6 +229,7 @@ def refusal_in(response: httpx2.Response) -> Refused:
         float(retry_after) if retry_after else None,
         {**filled, **({"hint": said["hint"]} if "hint" in said else {})},
         response.status_code,
+        oauth=error,
     )
 
 

@@ -95,6 +95,7 @@ class Refused(Exception):
         metadata: Mapping[str, str] | None = None,
         http_status: int | None = None,
         grpc_code: grpc.StatusCode | None = None,
+        oauth: str = "",
     ) -> None:
         super().__init__(f"{reason}: {text}")
         self.reason = reason
@@ -104,6 +105,8 @@ class Refused(Exception):
         """Over REST only `hint` and what the text was filled with."""
         self.http_status = http_status
         self.grpc_code = grpc_code
+        self.oauth = oauth
+        """`error` over REST."""
 
 
 Outcome: TypeAlias = Tokens | MfaRequired | Pending
