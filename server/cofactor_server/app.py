@@ -46,6 +46,7 @@ from cofactor_server.services.redeeming import Redeemer
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
+from cofactor_server.services.token_imports import TokenImports
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
 from cofactor_server.services.watching import Watching
@@ -142,7 +143,8 @@ class Application:
             sealer=sealer,
         )
         addresses = ProfileAddresses(credentials, entropy)
-        self.operators = Operators(records, self._passwords, addresses, recipients, clock, entropy)
+        tokens = TokenImports(records, credentials, recipients, clock, entropy)
+        self.operators = Operators(records, self._passwords, addresses, recipients, tokens, clock, entropy)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)

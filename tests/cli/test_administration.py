@@ -165,6 +165,24 @@ def test_an_unknown_factor_is_named(deployed: Invoke, environment: dict[str, str
     assert "COFACTOR_FACTORS: no factor palmistry" in line_of(deployed("users", "list"))
 
 
+@pytest.mark.requirement("S16", "S80", "S94")
+@pytest.mark.parametrize(
+    ("factors", "profile", "problem"),
+    [
+        ("totp,duo", "compatible", "COFACTOR_FACTORS: duo is of the past; there is push"),
+        ("totp,google-authenticator", "compatible", "there is an authenticator app"),
+        ("totp,email", "strict", "COFACTOR_FACTORS: the strict profile serves no email"),
+        ("totp,sms", "strict", "COFACTOR_FACTORS: the strict profile serves no sms"),
+        ("sms,voice,recovery-code", "compatible", "need something stronger beside them"),
+    ],
+)
+def test_factors_that_may_not_be_served_stop_the_start(
+    deployed: Invoke, environment: dict[str, str], factors: str, profile: str, problem: str
+) -> None:
+    environment |= {"COFACTOR_FACTORS": factors, "COFACTOR_PROFILE": profile}
+    assert problem in line_of(deployed("users", "list"))
+
+
 @pytest.mark.parametrize("arguments", [("users",), ("clients", "create"), ("serve", "--only", "smtp"), ("fly",)])
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], invoke: Invoke) -> None:
     assert invoke(*arguments).exit_code == 2

@@ -1,11 +1,15 @@
 """A token that counts: enrolled over gRPC, confirmed and used over both edges."""
 
 import pytest
+from cofactor_server.services.token_imports import ImportRefused, Seed
 
-from tests.factors.devices import HardwareToken
+from tests.factors.devices import HardwareToken, hotp
 from tests.flows.api import Api, GrpcApi, Tokens
+from tests.flows.attacks.tools import names
 from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, mfa_access_token, reason, refusal, shop
 from tests.world import World
+
+SECRET = b"12345678901234567890"
 
 with_tokens = pytest.mark.parametrize("given", [{"kinds": frozenset({"totp", "hotp", "recovery-code"})}], ids=["hotp"])
 """Switches on what these tests are about."""
@@ -85,3 +89,42 @@ async def test_guesses_at_a_token_share_one_budget_over_all_logins(api: Api, grp
 
     assert said == ["INVALID_OTP"] * 10
     assert await reason(api.otp(client, logins[0].mfa_token, token.press())) == "TOO_MANY_FAILED_CODES"
+
+
+def seeds(*serials: str, user: str = ALICE) -> list[Seed]:
+    """Return tokens of a delivery, all with the RFC's secret."""
+    return [Seed(f"line {place}", serial, user, SECRET) for place, serial in enumerate(serials, 2)]
+
+
+@with_tokens
+@pytest.mark.requirement("S193")
+async def test_an_imported_token_logs_in(api: Api, world: World) -> None:
+    client = await shop(world)
+    await world.user()
+    abandoned = await api.enroll((await logged_in_to_mfa(api, client)).mfa_token)
+    assert await world.app.operators.import_tokens("default", seeds("T-1", "T-2")) == 2
+
+    login = await logged_in_to_mfa(api, client)
+    found = await api.list(login.mfa_token)
+    assert {(row.name, row.type, row.active) for row in found} == {("T-1", "otp", True), ("T-2", "otp", True)}
+    assert await reason(api.otp(client, login.mfa_token, world.otp(abandoned.secret))) == "INVALID_OTP"
+    a(Tokens, await api.otp(client, login.mfa_token, hotp(SECRET, 3)))
+    assert (await names(world, "notices")).count("authenticator_added") == 2
+    assert (await names(world, "events")).count("authenticator.added") == 2
+
+
+@with_tokens
+async def test_a_token_is_bound_to_nobody_else_until_it_is_removed(api: Api, world: World) -> None:
+    client = await shop(world)
+    await world.user("bob@example.test")
+    user = await enrolled(api, world, client)
+    await world.app.operators.import_tokens("default", seeds("T-1"))
+    with pytest.raises(ImportRefused) as caught:
+        await world.app.operators.import_tokens("default", seeds("T-2", "T-1", user="bob@example.test"))
+    assert caught.value.problems == ("line 3: serial: is bound already",)
+
+    bearer = await mfa_access_token(api, world, client, user)
+    token = next(row for row in await api.list(bearer) if row.id.startswith("hotp"))
+    await api.remove(bearer, token.id)
+
+    assert await world.app.operators.import_tokens("default", seeds("T-2", "T-1", user="bob@example.test")) == 2

@@ -1,4 +1,7 @@
-"""`cofactor authenticators`: what users do with their own; an operator never sees or picks a secret (S86)."""
+"""`cofactor authenticators`: what users do with their own; an operator never sees or picks a secret (S86).
+
+The exception is a delivery of hardware tokens, whose secrets their maker has picked.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,11 +9,13 @@ import typer
 
 from cofactor_server.cli.as_user import DEADLINE, AsUser, as_user, ask
 from cofactor_server.cli.output import Json, dump, say, table
+from cofactor_server.cli.seeds import import_hotp
 
 if TYPE_CHECKING:
     from cofactor.v1 import authenticators_pb2
 
 app = typer.Typer(no_args_is_help=True, help="Enroll, list and remove your own authenticators, over gRPC.")
+app.command("import-hotp")(import_hotp)
 
 
 @app.callback()

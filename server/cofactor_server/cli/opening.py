@@ -7,7 +7,7 @@ from typing import TypeVar
 from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.delivery import providers
 from cofactor_server.delivery.providers import DeliveryUnusable
-from cofactor_server.domain.factor_kinds import EMAIL, SMS, VOICE
+from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE, RESTRICTED, RETIRED, SMS, VOICE
 from cofactor_server.factors import registry
 from cofactor_server.seams import SystemClock, SystemEntropy
 from cofactor_server.services.operators import Operators
@@ -33,6 +33,12 @@ def configured(settings: Settings) -> Configuration:
         raise SettingsInvalid(f"COFACTOR_KEYRING_FILE: {problem}") from None
     deployment = settings.deployment()
     known = registry.load(entropy, strict=deployment.strict)
+    if retired := sorted(deployment.kinds & RETIRED.keys()):
+        raise SettingsInvalid(f"COFACTOR_FACTORS: {retired[0]} is of the past; there is {RETIRED[retired[0]]}")
+    if deployment.strict and (restricted := sorted(deployment.kinds & RESTRICTED)):
+        raise SettingsInvalid(f"COFACTOR_FACTORS: the strict profile serves no {restricted[0]}")
+    if deployment.kinds & PHONE_KINDS and not deployment.kinds - RESTRICTED - {RECOVERY_CODE}:
+        raise SettingsInvalid("COFACTOR_FACTORS: sms and voice need something stronger beside them, such as totp")
     if unknown := sorted(deployment.kinds - known.keys()):
         raise SettingsInvalid(f"COFACTOR_FACTORS: no factor {', '.join(unknown)}; there are {', '.join(known)}")
     try:

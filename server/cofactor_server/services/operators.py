@@ -1,6 +1,7 @@
 """What an operator does to users and clients; the authority is read access to the keyring (security.md 5)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
@@ -12,6 +13,7 @@ from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.notices import Recipients
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
+from cofactor_server.services.token_imports import Seed, TokenImports
 from cofactor_server.store import accounts
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.encoding import base64url
@@ -74,6 +76,7 @@ class Operators:
         passwords: Passwords,
         addresses: ProfileAddresses,
         recipients: Recipients,
+        tokens: TokenImports,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -81,6 +84,7 @@ class Operators:
         self._passwords = passwords
         self._addresses = addresses
         self._recipients = recipients
+        self._tokens = tokens
         self._clock = clock
         self._entropy = entropy
 
@@ -211,6 +215,14 @@ class Operators:
         if user is None:
             raise Missing
         return user
+
+    async def import_tokens(self, realm: str, seeds: Sequence[Seed], *, allow_short: bool = False) -> int:
+        """Bind a delivery of hardware tokens to users; see `TokenImports.add`.
+
+        Raises:
+            ImportRefused: One of them can't be bound; none was.
+        """
+        return await self._tokens.add(realm, seeds, allow_short=allow_short)
 
     def _check_address(self, email: str, *, verified: bool) -> None:
         if email:

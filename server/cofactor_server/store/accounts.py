@@ -57,7 +57,7 @@ def delete_user(connection: Connection, realm: str, subject: str, now: int) -> U
     for table in _OWNED:
         connection.execute(delete(table).where(table.c.user_id == user.id))
     connection.execute(delete(t.users).where(t.users.c.id == user.id))
-    _record(connection, Event(user.id, EventName.USER_DELETED, now))
+    record(connection, Event(user.id, EventName.USER_DELETED, now))
     return user
 
 
@@ -94,15 +94,15 @@ def change_address(
     user = change_user(connection, realm, subject, change)
     if user is None:
         return None
-    before = _authenticators(connection, user.id)
+    before = authenticators(connection, user.id)
     for old in before:
         if old.implicit:
-            _save_authenticator(connection, old.removed(now))
-            _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_REMOVED, now, old.id), before, addresses_of)
+            save_authenticator(connection, old.removed(now))
+            tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_REMOVED, now, old.id), before, addresses_of)
     address = address_of(user)
     if address is not None:
         connection.execute(insert(t.authenticators).values(rows.of_authenticator(address)))
-        _tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_ADDED, now, address.id), before, addresses_of)
+        tell(connection, Notice(user.id, NoticeName.AUTHENTICATOR_ADDED, now, address.id), before, addresses_of)
     return user
 
 
@@ -115,12 +115,12 @@ def reset_mfa(
         return None
     enrollment = Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET
     save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
-    before = _authenticators(connection, user.id)
+    before = authenticators(connection, user.id)
     removed = remove_authenticators(connection, user.id, now)
     # Where the user came from before is no longer trusted more than where anybody comes from.
     connection.execute(delete(t.sources).where(t.sources.c.user_id == user.id))
-    _record(connection, Event(user.id, EventName.MFA_RESET, now))
-    _tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
+    record(connection, Event(user.id, EventName.MFA_RESET, now))
+    tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
     return removed
 
 
@@ -134,10 +134,10 @@ def remove_authenticators(connection: Connection, user_id: str, now: int) -> int
 
     A profile address stays, being the operator's word and not the user's, and may fail anew.
     """
-    found = _authenticators(connection, user_id)
+    found = authenticators(connection, user_id)
     for authenticator in found:
         anew = replace(authenticator, state=State.ACTIVE, guard=Guard())
-        _save_authenticator(connection, anew if authenticator.implicit else authenticator.removed(now))
+        save_authenticator(connection, anew if authenticator.implicit else authenticator.removed(now))
     return sum(not authenticator.implicit for authenticator in found)
 
 
@@ -163,14 +163,16 @@ def add_family(connection: Connection, family: RefreshFamily) -> None:
     connection.execute(insert(t.refresh_families).values(rows.of_refresh_family(family)))
 
 
-def _authenticators(connection: Connection, user_id: str) -> list[Authenticator]:
+def authenticators(connection: Connection, user_id: str) -> list[Authenticator]:
+    """Return a user's authenticators in every state but removed."""
     query = select(t.authenticators).where(
         t.authenticators.c.user_id == user_id, t.authenticators.c.state != State.REMOVED
     )
     return [rows.authenticator(row) for row in connection.execute(query)]
 
 
-def _save_authenticator(connection: Connection, authenticator: Authenticator) -> None:
+def save_authenticator(connection: Connection, authenticator: Authenticator) -> None:
+    """Write an authenticator of a locked user."""
     connection.execute(
         update(t.authenticators)
         .where(t.authenticators.c.user_id == authenticator.user_id, t.authenticators.c.id == authenticator.id)
@@ -178,14 +180,17 @@ def _save_authenticator(connection: Connection, authenticator: Authenticator) ->
     )
 
 
-def _tell(connection: Connection, notice: Notice, before: Sequence[Authenticator], addresses_of: AddressesOf) -> None:
+def tell(connection: Connection, notice: Notice, before: Sequence[Authenticator], addresses_of: AddressesOf) -> None:
+    """Have a user told, at least once, over every address that `before` holds."""
     row_id = _row_id(f"{notice.name}-{notice.authenticator_id}", notice.time)
     addresses = addresses_of(notice.user_id, row_id, before)
     connection.execute(insert(t.notices).values(rows.of_notice(notice, row_id, addresses)))
 
 
-def _record(connection: Connection, event: Event) -> None:
-    connection.execute(insert(t.events).values(rows.of_event(event, _row_id(event.name, event.time))))
+def record(connection: Connection, event: Event) -> None:
+    """Record what happened to a locked user."""
+    row_id = _row_id(f"{event.name}-{event.authenticator_id}", event.time)
+    connection.execute(insert(t.events).values(rows.of_event(event, row_id)))
 
 
 def _row_id(name: str, now: int) -> str:
