@@ -7,7 +7,9 @@ from cofactor_server.domain.events import NoticeName
 
 from tests.flows.api import Api, GrpcApi, Refused, RestApi, Tokens, grpc_edge, rest_edge
 from tests.flows.attacks.tools import (
+    DAY,
     HOUR,
+    MALLORY,
     add_mailed,
     challenged,
     change,
@@ -109,6 +111,49 @@ async def test_strangers_do_not_empty_the_owners_budget(api: Api, world: World) 
     api.source = OURS
 
     assert (await logged_in(api, world, client, alice)).access_token
+
+
+@pytest.mark.requirement("S186")
+async def test_a_source_is_known_to_whom_it_served_alone(api: Api, world: World) -> None:
+    """Mallory completes MFA for herself, all day long: to Alice hers stays a stranger's address."""
+    client = await shop(world, **FORWARDING)
+    api.source = OURS
+    alice = await enrolled(api, world, client)
+    api.source = THEIRS
+    await enrolled(api, world, client, MALLORY)
+    assert (await fail(api, world, client, alice, 11))[-1] == TOO_MANY
+
+    api.source = "203.0.113.200"
+    assert await fail(api, world, client, alice, 1) == [TOO_MANY]
+    api.source = OURS
+    assert await fail(api, world, client, alice, 1) == ["INVALID_OTP"]
+
+
+@pytest.mark.requirement("S186")
+async def test_the_password_alone_makes_no_source_known(api: Api, world: World) -> None:
+    client = await shop(world, **FORWARDING)
+    api.source = OURS
+    alice = await enrolled(api, world, client)
+    api.source = THEIRS
+    for _ in range(3):
+        await logged_in_to_mfa(api, client)
+
+    assert [row.source for row in await rows(world, "sources")] == [OURS]
+    assert (await fail(api, world, client, alice, 11))[-1] == TOO_MANY
+
+
+@pytest.mark.requirement("S186")
+@pytest.mark.parametrize(("days", "said"), [(29, "INVALID_OTP"), (31, TOO_MANY)])
+async def test_a_source_is_known_for_thirty_days(days: int, said: str, api: Api, world: World) -> None:
+    client = await shop(world, **FORWARDING)
+    api.source = OURS
+    alice = await enrolled(api, world, client)
+    world.clock.advance(days * DAY)
+    api.source = THEIRS
+    assert (await fail(api, world, client, alice, 11))[-1] == TOO_MANY
+
+    api.source = OURS
+    assert await fail(api, world, client, alice, 1) == [said]
 
 
 async def test_a_botnet_has_the_budget_of_one_stranger(world: World) -> None:

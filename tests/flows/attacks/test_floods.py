@@ -5,7 +5,7 @@ from cofactor_server.domain.challenges import PENDING_PER_USER
 from cofactor_server.domain.factor_kinds import EMAIL, SMS
 
 from tests.flows.api import Api
-from tests.flows.attacks.tools import MALLORY, add_mailed, challenged, enrolled_pair, outcome, reason, rows
+from tests.flows.attacks.tools import GARBAGE, MALLORY, add_mailed, challenged, enrolled_pair, outcome, reason, rows
 from tests.flows.steps import enrolled, logged_in_to_mfa, mfa_access_token, shop
 from tests.world import World
 
@@ -24,6 +24,7 @@ async def test_a_client_that_fills_its_quarter_is_refused_at_every_call_and_othe
 
     said = {
         await reason(api.otp(client, login.mfa_token, code)),
+        await reason(api.otp(client, GARBAGE, code)),  # nothing is opened for it
         await reason(api.recovery(client, login.mfa_token, alice.recovery_code)),
         await reason(api.challenge(client, login.mfa_token)),
         await reason(api.refresh(client, refresh_token)),
