@@ -26,11 +26,12 @@ from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.answering import Answering, Answers
 from cofactor_server.services.authenticators import Authenticators
 from cofactor_server.services.callers import Callers
-from cofactor_server.services.challenges import Challenges, NoSender, Sender
+from cofactor_server.services.challenges import Challenges
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.devices import Devices, Pairing
+from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.inspecting import TokenStates
@@ -46,6 +47,7 @@ from cofactor_server.services.redeeming import Redeemer
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
+from cofactor_server.services.sending import NoSender, Sender
 from cofactor_server.services.token_imports import TokenImports
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
@@ -145,6 +147,7 @@ class Application:
         addresses = ProfileAddresses(credentials, entropy)
         tokens = TokenImports(records, credentials, recipients, clock, entropy)
         self.operators = Operators(records, self._passwords, addresses, recipients, tokens, clock, entropy)
+        dispatch = Dispatch(c.sender, credentials, decider, clock)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
@@ -168,7 +171,7 @@ class Application:
                 credentials=credentials,
                 decider=decider,
                 oob_codes=oob_codes,
-                sender=c.sender,
+                dispatch=dispatch,
                 clock=clock,
                 entropy=entropy,
             ),
@@ -184,7 +187,7 @@ class Application:
                 records=records,
                 decider=decider,
                 oob_codes=oob_codes,
-                sender=c.sender,
+                dispatch=dispatch,
             ),
             devices=self._devices,
         )

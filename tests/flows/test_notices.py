@@ -7,9 +7,9 @@ import pytest
 from cofactor_server.domain.events import NoticeName
 from cofactor_server.domain.proofs import Message
 from cofactor_server.errors import DestinationRefused, Unavailable
-from cofactor_server.services.challenges import NoSender
 from cofactor_server.services.notices import AT_ONCE, FIRST_WAIT, GIVE_UP, LEASE, Notices
 from cofactor_server.services.operators import NewUser
+from cofactor_server.services.sending import NoSender
 
 from tests.flows.api import GrpcApi, Tokens
 from tests.flows.attacks.tools import add_mailed, change, rows

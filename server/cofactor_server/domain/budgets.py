@@ -36,6 +36,10 @@ class Bucket:
         """Return the state after taking one at `now`."""
         return max(full_at, now) + self.refill
 
+    def refunded(self, full_at: int) -> int:
+        """Return the state after giving back what a charge took."""
+        return max(0, full_at - self.refill)
+
 
 PHONE_SENDS = Bucket(size=10, refill=HOUR)
 EMAIL_SENDS = Bucket(size=20, refill=MINUTE)

@@ -27,9 +27,9 @@ from cofactor_server.errors import (
 )
 from cofactor_server.seams import Clock
 from cofactor_server.services.authority import Authority
-from cofactor_server.services.challenges import Sender
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enroll, Enrolling
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.records import Records
@@ -115,13 +115,13 @@ class Authenticators:
         records: Records,
         decider: Decider,
         oob_codes: OobCodes,
-        sender: Sender,
+        dispatch: Dispatch,
     ) -> None:
         self._enrolling = enrolling
         self._records = records
         self._decider = decider
         self._oob_codes = oob_codes
-        self._sender = sender
+        self._dispatch = dispatch
 
     async def enroll(self, caller: Caller, request: EnrollmentRequest) -> Enrolled:
         """Begin an enrollment.
@@ -133,6 +133,8 @@ class Authenticators:
             AlreadyEnrolled: An mfa_token enrolls the first authenticator only.
             AssociationRequired: Recovery codes are for who is enrolled.
             InvalidRequest: The factor refuses an option.
+            DeliveryFailed: The message was not sent, or nobody knows; the enrollment is withdrawn.
+            DestinationRefused: Nothing arrives where it was to go; likewise.
             CofactorError: The token is not good any more, or too weak.
         """
         authority = Authority.of(caller)
@@ -148,8 +150,8 @@ class Authenticators:
         with self._decider.under_way(caller):
             made = await self._decider.decide(caller, Enroll(self._enrolling, authority, request))
         prompt, challenge = made.prepared.prompt, made.prepared.challenge
-        if prompt is not None and prompt.send is not None:
-            await self._sender.send(prompt.send)
+        if challenge is not None and prompt is not None:
+            await self._dispatch.send(caller, challenge, prompt.send, code_before=made.code_before)
         return Enrolled(
             authenticator=made.prepared.authenticator,
             show={**made.show, **(prompt.show if prompt else {})},

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
 from cofactor_server.domain.callers import Caller
@@ -11,7 +10,7 @@ from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.logins import Login
-from cofactor_server.domain.proofs import Context, Message, Prompt, Purpose
+from cofactor_server.domain.proofs import Context, Prompt, Purpose
 from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
 from cofactor_server.errors import (
     AssociationRequired,
@@ -22,53 +21,17 @@ from cofactor_server.errors import (
     MfaTokenMalformed,
     MfaTokenStale,
     TooManyMessages,
-    Unimplemented,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.sending import charge, count_prompt, wearies
 from cofactor_server.services.standing import login_refusal
 from cofactor_server.store.work import Needs, Work
 
 NOTHING_SUPPORTED = "Currently there is no supported challenge available."
-
-
-class Sender(Protocol):
-    """Sends messages after commit, at most once."""
-
-    async def send(self, message: Message) -> None:
-        """Send one message; whoever asked for it may ask again.
-
-        Raises:
-            DeliveryFailed: It was not sent, or nobody knows.
-            DestinationRefused: Nothing arrives where it was to go.
-        """
-        ...
-
-    def carries(self, channel: str) -> bool:
-        """Whether messages can be sent over a channel."""
-        ...
-
-    async def close(self) -> None:
-        """Close what it holds open."""
-        ...
-
-
-class NoSender:
-    """For deployments with no channel to send over; kinds that need one are not switched on there."""
-
-    async def send(self, message: Message) -> None:  # noqa: ARG002 - it takes what a sender takes
-        """Refuse."""
-        raise Unimplemented
-
-    def carries(self, channel: str) -> bool:  # noqa: ARG002 - the same
-        """Return False."""
-        return False
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +191,14 @@ class Challenges:
         credentials: Credentials,
         decider: Decider,
         oob_codes: OobCodes,
-        sender: Sender,
+        dispatch: Dispatch,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._credentials = credentials
         self._decider = decider
         self._oob_codes = oob_codes
-        self._sender = sender
+        self._dispatch = dispatch
         self._clock = clock
         self._entropy = entropy
 
@@ -246,6 +209,8 @@ class Challenges:
             AssociationRequired: The user is not enrolled.
             AuthenticatorNotFound: The named authenticator is not the user's, or not usable.
             ChallengeTypeUnsupported: No usable authenticator is of a wanted type.
+            DeliveryFailed: The message was not sent, or nobody knows; the challenge is withdrawn.
+            DestinationRefused: Nothing arrives where it was to go; likewise.
             CofactorError: The login can't go on.
         """
         if caller.client is None:
@@ -257,9 +222,9 @@ class Challenges:
                 self._credentials, self._clock, self._entropy, caller.login, caller.client, caller.source, request
             )
             prepared = await self._decider.decide(caller, decision)
-        if prepared.prompt is not None and prepared.prompt.send is not None:
-            await self._sender.send(prepared.prompt.send)
         authenticator, challenge = prepared.authenticator, prepared.challenge
+        if challenge is not None and prepared.prompt is not None:
+            await self._dispatch.send(caller, challenge, prepared.prompt.send)
         return CreatedChallenge(
             type=challenge_type(self._credentials, authenticator),
             authenticator_id=authenticator.id,

@@ -54,6 +54,8 @@ class Made:
     prepared: Prepared
     show: dict[str, str] = field(repr=False)
     recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    code_before: Authenticator | None = None
+    """The pending recovery code of the same login that the new one has replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Enroll:
         context = Context(client.name, Purpose.ENROLL, now, authority.source)
         owner = (authority.login_id, client.id, user.epoch)
         prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
-        return Made(prepared, dict(made.show), self._recovery_codes(work, account, mine, now))
+        codes, code_before = self._recovery_codes(work, account, mine, now)
+        return Made(prepared, dict(made.show), codes, code_before)
 
     def _forbidden(self, user: User, client: Client, mine: Sequence[Authenticator]) -> CofactorError | None:
         authority = self.authority
@@ -181,12 +184,18 @@ class Enroll:
             link_id=link_id,
         )
 
-    def _recovery_codes(self, work: Work, account: Account, mine: Sequence[Authenticator], now: int) -> tuple[str, ...]:
-        """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3)."""
+    def _recovery_codes(
+        self, work: Work, account: Account, mine: Sequence[Authenticator], now: int
+    ) -> tuple[tuple[str, ...], Authenticator | None]:
+        """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3).
+
+        Returns:
+            What is shown, and the pending code of this login that it replaces.
+        """
         factor = self.enrolling.credentials.factor(RECOVERY_CODE)
         codes = [a for a in mine if a.kind == RECOVERY_CODE]
         if factor is None or any(code.usable() for code in codes):
-            return ()
+            return (), None
         codes.sort(key=lambda code: code.created_at)
         too_many = codes[: max(0, len(codes) - PENDING_PER_USER + 1)]
         for shown_before in codes:
@@ -194,4 +203,5 @@ class Enroll:
                 remove(work, shown_before, now)
         made = factor.enroll(account, "", {})
         work.save_authenticator(self._pending(account, RECOVERY_CODE, "", made.credential, now))
-        return (made.show["recovery_code"],)
+        before = [code for code in codes if code.login_id == self.authority.login_id]
+        return (made.show["recovery_code"],), before[-1] if before else None

@@ -13,9 +13,9 @@ from cofactor_server.domain.proofs import Message
 from cofactor_server.errors import CofactorError, DestinationRefused
 from cofactor_server.factors.registry import CredentialUnreadable
 from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND, Clock
-from cofactor_server.services.challenges import Sender
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.records import Records
+from cofactor_server.services.sending import Sender
 from cofactor_server.store import notices
 from cofactor_server.store.notices import DueNotice
 from cofactor_server.vault.keyring import SealBroken

@@ -1,15 +1,60 @@
-"""How many messages one user is sent, whoever asks for them (contract section 8)."""
+"""What sends messages, and how many of them one user is sent, whoever asks (contract section 8)."""
 
 from dataclasses import replace
+from typing import Protocol
 
 from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN
 from cofactor_server.domain.events import Notice, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.proofs import Kind, Message
 from cofactor_server.domain.users import User
-from cofactor_server.errors import TooManyMessages
+from cofactor_server.errors import TooManyMessages, Unimplemented
 from cofactor_server.seams import SECOND
 from cofactor_server.store.work import Work
+
+
+class Sender(Protocol):
+    """Sends messages after commit, at most once."""
+
+    async def send(self, message: Message) -> None:
+        """Send one message; whoever asked for it may ask again.
+
+        Raises:
+            DeliveryFailed: It was not sent, or nobody knows.
+            DestinationRefused: Nothing arrives where it was to go.
+        """
+        ...
+
+    def carries(self, channel: str) -> bool:
+        """Whether messages can be sent over a channel."""
+        ...
+
+    async def close(self) -> None:
+        """Close what it holds open."""
+        ...
+
+
+class NoSender:
+    """For deployments with no channel to send over; kinds that need one are not switched on there."""
+
+    async def send(self, message: Message) -> None:  # noqa: ARG002 - it takes what a sender takes
+        """Refuse."""
+        raise Unimplemented
+
+    def carries(self, channel: str) -> bool:  # noqa: ARG002 - the same
+        """Return False."""
+        return False
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+def refund(work: Work, user: User, kind: Kind) -> None:
+    """Give back what `charge` took, for a message that was not sent."""
+    if kind in PHONE_KINDS:
+        work.save_user(replace(user, phone_full_at=PHONE_SENDS.refunded(user.phone_full_at)))
+    elif kind == EMAIL:
+        work.save_user(replace(user, email_full_at=EMAIL_SENDS.refunded(user.email_full_at)))
 
 
 def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | None:
