@@ -15,7 +15,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.errors import Unavailable
 from cofactor_server.factors import registry
 from cofactor_server.factors.registry import Registered
-from cofactor_server.rest.app import create_app
+from cofactor_server.rest.app import PushRejected, create_app
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
@@ -90,6 +90,7 @@ class Configuration:
     password_cost: PasswordCost | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
+    push_rejected: PushRejected = "access_denied"
     limits: Limits = field(default_factory=Limits)
     access_log: bool = True
 
@@ -213,6 +214,7 @@ class Application:
             issuer=c.deployment.issuer,
             trusted_proxies=c.trusted_proxies,
             allowed_hosts=c.allowed_hosts,
+            push_rejected=c.push_rejected,
         )
 
     async def close(self) -> None:

@@ -120,6 +120,7 @@ class Settings(BaseSettings, DeliverySettings):
     mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
     factors: Words = (TOTP, RECOVERY_CODE)
     profile: Literal["compatible", "strict"] = "compatible"
+    push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
     hotp_look_ahead: int = Field(9, ge=0, le=50)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
 

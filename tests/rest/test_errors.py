@@ -145,6 +145,21 @@ async def test_retry_after_is_a_whole_number_of_seconds(
     assert all(name == name.lower() for name, _ in response.headers.raw) or header is None
 
 
+@pytest.mark.parametrize(("setting", "status"), [("access_denied", 400), ("invalid_grant", 403)])
+async def test_a_refused_push_is_the_error_that_was_configured(
+    api: FakeApi, connect: Connect, setting: str, status: int
+) -> None:
+    """Contract section 17, item 1."""
+    api.refuse("CHALLENGE_DENIED")
+
+    response = await connect(push_rejected=setting).post("/oauth/token", json=GRANT)
+
+    assert (response.status_code, response.json()) == (
+        status,
+        {"error": setting, "error_description": "MFA Authorization rejected."},
+    )
+
+
 async def test_a_hint_is_a_member_of_its_own(api: FakeApi, http: httpx2.AsyncClient) -> None:
     api.refuse("INVALID_OTP", {"hint": "check_clock"})
 

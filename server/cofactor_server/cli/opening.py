@@ -57,6 +57,7 @@ def configured(settings: Settings) -> Configuration:
         entropy=entropy,
         sender=sender,
         trusted_proxies=settings.trusted_proxies,
+        push_rejected=settings.push_rejected,
         access_log=settings.access_log,
     )
 

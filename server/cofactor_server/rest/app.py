@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import grpc.aio
 from fastapi import FastAPI
@@ -18,8 +18,10 @@ from cofactor_server.rest.authenticators import Authenticators
 from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.challenges import Challenges
 from cofactor_server.rest.edge import Edge, Peers
-from cofactor_server.rest.errors import Refusal, answer, of_call, of_error
+from cofactor_server.rest.errors import PUSH_REJECTED_AS_GRANT, Refusal, answer, of_call, of_error
 from cofactor_server.rest.tokens import Tokens
+
+PushRejected: TypeAlias = Literal["access_denied", "invalid_grant"]
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
@@ -38,6 +40,7 @@ def create_app(
     trusted_proxies: Sequence[str] = (),
     max_body: int = MAX_BODY,
     allowed_hosts: Sequence[str] | None = None,
+    push_rejected: PushRejected = "access_denied",
 ) -> FastAPI:
     """Return the application.
 
@@ -47,6 +50,7 @@ def create_app(
         trusted_proxies: CIDRs or addresses whose X-Forwarded-For is believed, and `unix` for a unix socket's peer.
         max_body: octets of a body that are read.
         allowed_hosts: what Host may name, without ports; None for anything.
+        push_rejected: which error a refused push is.
 
     Raises:
         ValueError: the issuer lacks its slash, or a trusted proxy is no network.
@@ -62,6 +66,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.push_rejected = push_rejected
     app.add_middleware(Edge, peers=Peers(trusted_proxies), allowed_hosts=allowed_hosts)
     app.add_exception_handler(errors.CofactorError, _refused)
     app.add_exception_handler(grpc.aio.AioRpcError, _refused)
@@ -79,7 +84,9 @@ async def _refused(request: Request, error: Exception) -> Response:
         case errors.CofactorError():
             return answer(of_error(error))
         case grpc.aio.AioRpcError():
-            return answer(of_call(error))
+            refusal = of_call(error)
+            as_grant = refusal.reason == "CHALLENGE_DENIED" and request.app.state.push_rejected == "invalid_grant"
+            return answer(refusal, row=PUSH_REJECTED_AS_GRANT if as_grant else None)
         case HTTPException(status_code=405):
             return answer(Refusal("METHOD_NOT_ALLOWED"), {"allow": _allowed(request)})
         case HTTPException():

@@ -4,7 +4,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 import grpc.aio
@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse
 from cofactor_server import errors
 
 MAX_DESCRIPTION = 400
+PUSH_REJECTED_AS_GRANT = replace(errors.TABLE["CHALLENGE_DENIED"], http=403, oauth="invalid_grant")
+"""A refused push as documents and mobile SDKs have it, beside what was recorded (contract section 17, 1)."""
 
 # What gRPC itself answers, without an ErrorInfo, when the call never reached a servicer.
 _UNEXPLAINED = {
@@ -71,9 +73,15 @@ def of_call(error: grpc.aio.AioRpcError) -> Refusal:
     )
 
 
-def answer(refusal: Refusal, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return the response: the row's status and code, its text, and `hint` and Retry-After where known."""
-    row = errors.TABLE[refusal.reason]
+def answer(
+    refusal: Refusal, headers: Mapping[str, str] | None = None, *, row: errors.Row | None = None
+) -> JSONResponse:
+    """Return the response: the row's status and code, its text, and `hint` and Retry-After where known.
+
+    Parameters:
+        row: instead of the table's; its text is the same.
+    """
+    row = row or errors.TABLE[refusal.reason]
     body = {"error": row.oauth, "error_description": _printable(_describe(refusal))}
     if hint := refusal.metadata.get("hint"):
         body["hint"] = _printable(hint)
