@@ -60,7 +60,12 @@ def test_the_readme_s_shell_blocks_work_pasted_one_after_the_other(beside_a_demo
     assert answers[7]["recovery_code"] != answers[2]["recovery_codes"][0]
     assert answers[8][0]["active"] is True
     assert answers[9]["name"] == "My phone"
-    assert ran.stdout.endswith("204\n")
+    assert "204" in ran.stdout.splitlines()
+    assert (answers[10]["oob_channel"], answers[10]["binding_method"]) == ("sms", "prompt")
+    assert (answers[11][-1]["channel"], answers[11][-1]["to"]) == ("sms", "+12025550123")
+    assert answers[12]["token_type"] == "Bearer"
+    assert answers[13]["binding_method"] == "prompt"
+    assert answers[14]["token_type"] == "Bearer"
 
 
 def test_the_readme_s_grpc_example_ends_with_tokens(beside_a_demo: Path) -> None:

@@ -1,9 +1,12 @@
 """Codes from a counter: RFC 4226 with its values, the window, and finding a token that went ahead."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from cofactor_server.domain.budgets import MOST_GUESS_CHANCE, guess_chance
+from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.hotp import (
@@ -13,7 +16,6 @@ from cofactor_server.factors.hotp import (
     RESYNCHRONIZE_WITHIN,
     Hotp,
     HotpCredential,
-    guess_chance,
     hotp_credential,
 )
 from hypothesis import given, settings
@@ -127,14 +129,14 @@ def test_the_counter_does_not_move_on_a_failure(token: Token) -> None:
 def test_a_code_is_refused_a_second_time_and_known_as_a_replay(token: Token) -> None:
     token.press(3)
 
-    assert token.press(3) == Mismatch(replay=True)
+    assert token.press(3) == Mismatch(hint="resynchronize", replay=True)
 
 
 @pytest.mark.requirement("S53")
 def test_a_code_that_was_passed_over_is_refused(token: Token) -> None:
     token.press(3)
 
-    assert [token.press(counter) for counter in range(3)] == [Mismatch()] * 3
+    assert [token.press(counter) for counter in range(3)] == [Mismatch(hint="resynchronize")] * 3
 
 
 @pytest.mark.requirement("S54")
@@ -151,22 +153,36 @@ def test_a_window_without_bounds_is_refused(look_ahead: int) -> None:
 
 
 @pytest.mark.requirement("S59")
-def test_ten_guesses_at_the_window_are_right_once_in_ten_thousand() -> None:
-    assert guess_chance(10) == pytest.approx(1e-4)
-    assert guess_chance(10, look_ahead=0, digits=8) == pytest.approx(1e-7)
+def test_ten_guesses_are_right_once_in_ten_thousand_unless_an_operator_looks_further() -> None:
+    served = Deployment("https://x.test/", kinds=frozenset({"totp", "hotp", "sms"}))
+
+    assert served.guess_chances() == pytest.approx({"totp": 3e-5, "hotp": 1e-4, "sms": 1e-5})
+    assert max(served.guess_chances().values()) <= MOST_GUESS_CHANCE
+    assert max(replace(served, hotp_look_ahead=10).guess_chances().values()) > MOST_GUESS_CHANCE
+    assert replace(served, strict=True).guess_chances() == pytest.approx({"totp": 1e-5, "hotp": 1e-4})
+
+
+@pytest.mark.requirement("S59")
+def test_the_chance_is_that_of_as_many_codes_as_are_taken_at_once() -> None:
+    assert guess_chance(LOOK_AHEAD + 1) == pytest.approx(1e-4)
+    assert guess_chance(1, digits=8) == pytest.approx(1e-7)
+    assert Deployment("https://x.test/").hotp_look_ahead == LOOK_AHEAD
 
 
 # --- finding a token that went ahead ------------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("S55")
-@pytest.mark.parametrize("counter", [LOOK_AHEAD + 1, RESYNCHRONIZE_WITHIN - 1])
+@pytest.mark.parametrize("counter", [LOOK_AHEAD + 1, RESYNCHRONIZE_WITHIN - 1, RESYNCHRONIZE_WITHIN, 10_000])
 def test_a_code_too_far_ahead_is_refused_with_what_to_do(token: Token, counter: int) -> None:
     assert token.press(counter) == Mismatch(hint="resynchronize")
 
 
-def test_a_code_further_ahead_is_merely_wrong(token: Token) -> None:
-    assert token.press(RESYNCHRONIZE_WITHIN) == Mismatch()
+def test_a_guess_is_told_of_no_code_that_is_still_to_come(token: Token) -> None:
+    shown = {token.code(counter) for counter in range(1_000)}
+    guess = next(code for code in (f"{number:06d}" for number in range(2_000)) if code not in shown)
+
+    assert token.type(guess) == token.press(LOOK_AHEAD + 1)
 
 
 @pytest.mark.requirement("S55")

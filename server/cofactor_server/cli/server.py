@@ -108,8 +108,13 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
 
     from cofactor_server import serving
     from cofactor_server.app import opened
+    from cofactor_server.domain.budgets import MOST_GUESS_CHANCE
 
     log = structlog.get_logger("cofactor")
+
+    chances = configuration.deployment.guess_chances()
+    tell = log.warning if max(chances.values(), default=0) > MOST_GUESS_CHANCE else log.info
+    tell("chance of ten guesses", **{kind: f"1 in {round(1 / chance)}" for kind, chance in chances.items()})
 
     async def served() -> None:
         with serving.told_to_stop(parent) as stop:

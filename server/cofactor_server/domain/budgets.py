@@ -49,6 +49,20 @@ SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
 """A source's budget over all users is ten of a user's; it slows and never disables."""
 
 
+MOST_GUESS_CHANCE = 1e-4
+"""What an operator is warned above (S59)."""
+
+
+def guess_chance(accepted: int, *, digits: int = 6) -> float:
+    """Return the chance that a stranger's whole budget of guesses has a right one (RFC 4226 section 6).
+
+    Args:
+        accepted: How many codes are taken at once.
+        digits: Of a code.
+    """
+    return accepted * FAILED_CODES.size / 10.0**digits
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """The failures of one authenticator, or of a linked pair."""

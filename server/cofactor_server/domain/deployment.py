@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cofactor_server.domain.factor_kinds import RESTRICTED
+from cofactor_server.domain.budgets import guess_chance
+from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import MfaPolicy
@@ -36,6 +37,11 @@ class Deployment:
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""
         return kind in self.kinds and not (self.strict and kind in RESTRICTED)
+
+    def guess_chances(self) -> dict[Kind, float]:
+        """Return, by kind that takes typed codes, the chance that a stranger's ten guesses have a right one (S59)."""
+        accepted = {TOTP: 1 if self.strict else 3, HOTP: self.hotp_look_ahead + 1, SMS: 1, VOICE: 1, EMAIL: 1}
+        return {kind: guess_chance(codes) for kind, codes in accepted.items() if self.serves(kind)}
 
     @property
     def mfa_audience(self) -> str:

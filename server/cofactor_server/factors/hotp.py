@@ -46,7 +46,8 @@ SUCCESSIVE = (2, 3)
 """How many codes in a row that takes."""
 
 RESYNCHRONIZE = "resynchronize"
-"""The hint that the code is the token's and lies too far ahead: the next ones, typed together, will be taken."""
+"""The hint that successive codes, typed together, find a token that is ahead. It goes with every wrong code: given for
+the token's own alone, it would tell a guesser of codes that are still to come (security.md 9)."""
 
 LARGEST_COUNTER = 2**63 - 1
 
@@ -77,7 +78,7 @@ class Hotp:
 
     Args:
         entropy: Draws the secrets.
-        look_ahead: Codes beyond the next one, 0 to `MOST_LOOK_AHEAD`; `guess_chance` says what they cost.
+        look_ahead: Codes beyond the next one, 0 to `MOST_LOOK_AHEAD`; `budgets.guess_chance` says what they cost.
     """
 
     kind: Final = "hotp"
@@ -120,7 +121,7 @@ class Hotp:
         """Accept a code within the window, or successive ones within the wider one; white space is ignored.
 
         The counter moves to the one after the match, and only then (S52, S53). `Mismatch.replay` marks the code that
-        was accepted last, `Mismatch.hint` one too far ahead; both are failures.
+        was accepted last.
         """
         if not isinstance(proof, Code) or not (typed := _typed(proof.value, credential.digits)):
             return Mismatch()
@@ -129,7 +130,8 @@ class Hotp:
         if len(typed) == 1:
             last = codes.first(typed, range(following, following + self._look_ahead + 1))
             if last is None:
-                return self._mismatch(codes, typed)
+                used = following > 0 and codes.first(typed, (following - 1,)) is not None
+                return Mismatch(hint=RESYNCHRONIZE, replay=used)
         else:
             starts = range(following, following + RESYNCHRONIZE_WITHIN - len(typed) + 1)
             begun = codes.first(typed, starts)
@@ -137,12 +139,6 @@ class Hotp:
                 return Mismatch()
             last = begun + len(typed) - 1
         return Approved(msgspec.structs.replace(credential, counter=last + 1), FACTS)
-
-    def _mismatch(self, codes: "_Codes", typed: list[str]) -> Mismatch:
-        if codes.following and codes.first(typed, (codes.following - 1,)) is not None:
-            return Mismatch(replay=True)
-        beyond = range(codes.following + self._look_ahead + 1, codes.following + RESYNCHRONIZE_WITHIN)
-        return Mismatch(hint=RESYNCHRONIZE) if codes.first(typed, beyond) is not None else Mismatch()
 
 
 def hotp_credential(
@@ -178,17 +174,11 @@ def hotp_credential(
     return HotpCredential(secret, counter, hash_name, length)
 
 
-def guess_chance(tries: int, *, look_ahead: int = LOOK_AHEAD, digits: int = 6) -> float:
-    """Return the chance that one of `tries` guesses is right (RFC 4226 section 6, S59)."""
-    return (look_ahead + 1) * tries / 10.0**digits
-
-
 class _Codes(pyotp.OTP):
     """pyotp's generator over a secret that is octets already; which lengths to take is decided at enrollment."""
 
     def __init__(self, credential: HotpCredential) -> None:
         self._octets = credential.secret
-        self.following = credential.counter
         super().__init__("", digits=credential.digits, digest=HASHES[credential.algorithm])
 
     def byte_secret(self) -> bytes:

@@ -300,8 +300,8 @@ Global___TotpEnrollment: _TypeAlias = TotpEnrollment  # noqa: Y015
 @_typing.final
 class HotpEnrollment(_message.Message):
     """Parameters of a counter-based token, which begins with the counter 0. A code is taken up to nine beyond the next one
-    (or as the deployment says). A token that is further ahead is refused with the hint `resynchronize`: two or three
-    successive codes in one `MfaOtpGrant.otp`, with spaces between them, tell where it stands.
+    (or as the deployment says). Every wrong code is answered with the hint `resynchronize`: two or three successive
+    codes in one `MfaOtpGrant.otp`, with spaces between them, tell where a token stands that is further ahead.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
