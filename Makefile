@@ -74,6 +74,7 @@ matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requir
 
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.watching
 
 # --keep-going would hide which check failed first; this order has the cheap ones first.
 check: .venv/.dev .tools/proto/.made  ## judge the code without running it

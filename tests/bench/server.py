@@ -39,6 +39,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     token_length: int = 0
     """Of the empty handler's access token."""
     wait: float = Limits().wait
+    kinds: tuple[str, ...] = ("totp", "recovery-code")
+    listen_url: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,8 @@ async def serving(task: Task, clock: Clock) -> AsyncIterator[Ready]:
     configuration = Configuration(
         database_url=task.database_url,
         keyring=Keyring.load(Path(task.keyring), clock),
-        deployment=deployment(),
+        deployment=deployment(kinds=frozenset(task.kinds)),
+        listen_url=task.listen_url,
         clock=clock,
         limits=Limits(wait=task.wait),
         access_log=False,
