@@ -295,3 +295,16 @@ async def test_polls_over_http_have_the_statuses_of_the_contract(
         ),
         (400, {"error": "access_denied", "error_description": "MFA Authorization rejected."}, None),
     ]
+
+
+async def test_a_code_that_comes_with_a_poll_is_no_guess(
+    api: Api, world: World, client: ClientCredentials, phone: Phone
+) -> None:
+    mfa_token, oob_code = await prompted(api, client, phone)
+    for _ in range(12):
+        await wait(world, 5)
+        assert isinstance(await api.oob(client, mfa_token, oob_code, "123456"), Pending)
+
+    assert (await rows(world, "authenticators", id=phone.authenticator_id))[0].failures == 0
+    await phone.answer()
+    a(Tokens, await api.oob(client, mfa_token, oob_code, "123456"))

@@ -1,7 +1,7 @@
 """Many who wait for few things, whatever these are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ class Numbers:
     polls: int = 0
     polled: set[Key] = field(default_factory=set)
     away: bool = False
-    broken: bool = False
+    broken: Set[Key] = frozenset()
 
     def user_of(self, key: Key) -> str:
         return key[0]
@@ -40,7 +40,7 @@ class Numbers:
     async def look(self, keys: Sequence[Key]) -> Mapping[Key, str]:
         if self.away:
             raise Unavailable
-        if self.broken:
+        if self.broken & set(keys):
             raise ValueError
         self.looks.append(set(keys))
         await asyncio.sleep(0)
@@ -174,10 +174,12 @@ async def test_a_fault_is_told_as_one_and_does_not_end_the_others(
     watchers: Watchers[Key, str], numbers: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "TICK", 0.01)
-    numbers.broken = True
-    with watchers.watcher(("u", 1)) as watcher, pytest.raises(Internal):
-        await news(watcher)
-    numbers.broken = False
+    numbers.broken = {("u", 1)}
+    with watchers.watcher(("u", 0)) as zero, watchers.watcher(("u", 1)) as one, watchers.watcher(("u", 2)) as two:
+        assert [await news(zero), await news(two)] == ["none", "none"]
+        with pytest.raises(Internal):
+            await news(one)
+    numbers.broken = frozenset()
     with watchers.watcher(("u", 1)) as watcher:
         assert await news(watcher) == "none"
 

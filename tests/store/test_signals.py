@@ -155,3 +155,16 @@ async def test_signals_are_of_what_was_committed_and_only_of_changes_that_matter
         assert await here(town, MfaOtpGrant(town.login(person)[0], town.code(person, steps=1))) == SUCCESS
 
         assert (failed, unheard, heard.users) == ("INVALID_OTP", [], [person.user.id])
+
+
+async def test_a_listener_that_fails_fails_nobody_else() -> None:
+    signals = Signals()
+
+    def fail(_: Collection[str] | None) -> None:
+        raise ValueError
+
+    signals.listen(fail)
+    heard = Heard(signals)
+    signals.publish(["usr_1"])
+
+    assert heard.users == ["usr_1"]

@@ -111,6 +111,8 @@ class AnswerWithCode:
             return OobCodeMalformed()
         if (standing := challenge.standing(now)) is not Standing.PENDING:
             return standing
+        if self.answering.guessing.on_device(authenticator.kind):
+            return InvalidBindingCode()  # there is no code that could be guessed, and nothing to count
         attempt = self.answering.attempt(challenge, self.client, self.code, self.source, now)
         verdict = self.answering.guessing.attempt(work, attempt, [Candidate(authenticator, challenge)])
         if isinstance(verdict, CofactorError):

@@ -248,7 +248,8 @@ class RedeemOob:
                 return ChallengeDenied()
             case Standing.EXPIRED | Standing.REDEEMED:
                 return OobCodeExpired()
-        if not self.binding_code:
+        # A code that comes with a poll means nothing: counted as a guess, it would disable the device in the end.
+        if not self.binding_code or self.redeemer.guessing.on_device(authenticator.kind):
             return self._polled(work, challenge, authenticator, now)
         candidates = [Candidate(authenticator, challenge)]
         proof = Code(self.binding_code)

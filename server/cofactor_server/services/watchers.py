@@ -216,20 +216,31 @@ class Watchers(Generic[K, V]):
             self._woken.clear()
             self._come_due()
             keys, self._unread = list(self._unread), set()
+            well = True
             for start in range(0, len(keys), AT_ONCE):
-                await self._look([key for key in keys[start : start + AT_ONCE] if key in self._watched])
+                there = [key for key in keys[start : start + AT_ONCE] if key in self._watched]
+                well = (not there or await self._look(there)) and well
+            if not well:
+                await asyncio.sleep(TICK)
 
-    async def _look(self, keys: Sequence[K]) -> None:
+    async def _look(self, keys: Sequence[K]) -> bool:
+        """Read things and tell of them; return whether all of them could be read."""
         try:
-            values = await self._view.look(keys) if keys else {}
+            values = await self._view.look(keys)
+        except Unavailable as error:
+            self._fail(keys, error)
+            return False
         except Exception as error:
-            if not isinstance(error, Unavailable):
-                log.error("watching failed", cause=type(error).__name__)
-            self._fail(keys, error if isinstance(error, Unavailable) else Internal())
-            await asyncio.sleep(TICK)
-        else:
-            for key, value in values.items():
-                self._tell(key, value)
+            if len(keys) > 1:  # one that can't be read is to hold up nobody else
+                middle = len(keys) // 2
+                halves = [await self._look(keys[:middle]), await self._look(keys[middle:])]
+                return all(halves)
+            log.error("watching failed", cause=type(error).__name__)
+            self._fail(keys, Internal())
+            return False
+        for key, value in values.items():
+            self._tell(key, value)
+        return True
 
     def _fail(self, keys: Iterable[K], error: CofactorError) -> None:
         """Refuse who has just come, and let the others wait until it can be read."""
@@ -278,4 +289,6 @@ class Watchers(Generic[K, V]):
             try:
                 self._read_again(await self._view.suspects(list(self._watched)))
             except Unavailable:
-                continue  # until it is back, and then everything is read again
+                continue  # until it is back, and then everything is looked at again
+            except Exception as error:
+                log.error("watching failed", cause=type(error).__name__)

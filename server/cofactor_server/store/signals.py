@@ -64,9 +64,12 @@ class Signals:
             self._others.publish(users)
 
     def deliver(self, users: Collection[str] | None) -> None:
-        """Tell the listeners of this process."""
+        """Tell the listeners of this process. One that fails is no fault of what was committed."""
         for listener in self._listeners:
-            listener(users)
+            try:
+                listener(users)
+            except Exception as error:
+                log.error("a listener failed", cause=type(error).__name__)
 
     async def close(self) -> None:
         """Let go of the connection to the others."""

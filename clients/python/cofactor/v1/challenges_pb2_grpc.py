@@ -80,7 +80,11 @@ class ChallengeServiceServicer(object):
 
     def WatchChallenge(self, request, context):
         """Tells the state now and at every change, until the state is final. Watching redeems nothing and can be resumed
-        by calling again. At most 5 watchers per challenge.
+        by calling again; what is final is told again. At most 5 watchers per challenge.
+
+        The stream ends with an error as soon as the login can't go on: MFA_TOKEN_STALE when another factor completed it or
+        the user changed, MFA_TOKEN_EXPIRED, INVALID_CLIENT, or OOB_CODE_MALFORMED when the authenticator is gone. It ends
+        with UNAVAILABLE when the server stops: call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

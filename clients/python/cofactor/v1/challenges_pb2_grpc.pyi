@@ -45,7 +45,11 @@ class ChallengeServiceStub:
     """
     WatchChallenge: _grpc.UnaryStreamMultiCallable[_challenges_pb2.WatchChallengeRequest, _challenges_pb2.WatchChallengeResponse]
     """Tells the state now and at every change, until the state is final. Watching redeems nothing and can be resumed
-    by calling again. At most 5 watchers per challenge.
+    by calling again; what is final is told again. At most 5 watchers per challenge.
+
+    The stream ends with an error as soon as the login can't go on: MFA_TOKEN_STALE when another factor completed it or
+    the user changed, MFA_TOKEN_EXPIRED, INVALID_CLIENT, or OOB_CODE_MALFORMED when the authenticator is gone. It ends
+    with UNAVAILABLE when the server stops: call again.
     """
     AnswerChallenge: _grpc.UnaryUnaryMultiCallable[_challenges_pb2.AnswerChallengeRequest, _challenges_pb2.AnswerChallengeResponse]
     """Answers a challenge without redeeming it: with a code by the holder of the mfa_token, or signed by the device.
@@ -75,7 +79,11 @@ class ChallengeServiceAsyncStub(ChallengeServiceStub):
     """
     WatchChallenge: _aio.UnaryStreamMultiCallable[_challenges_pb2.WatchChallengeRequest, _challenges_pb2.WatchChallengeResponse]  # type: ignore[assignment]
     """Tells the state now and at every change, until the state is final. Watching redeems nothing and can be resumed
-    by calling again. At most 5 watchers per challenge.
+    by calling again; what is final is told again. At most 5 watchers per challenge.
+
+    The stream ends with an error as soon as the login can't go on: MFA_TOKEN_STALE when another factor completed it or
+    the user changed, MFA_TOKEN_EXPIRED, INVALID_CLIENT, or OOB_CODE_MALFORMED when the authenticator is gone. It ends
+    with UNAVAILABLE when the server stops: call again.
     """
     AnswerChallenge: _aio.UnaryUnaryMultiCallable[_challenges_pb2.AnswerChallengeRequest, _challenges_pb2.AnswerChallengeResponse]  # type: ignore[assignment]
     """Answers a challenge without redeeming it: with a code by the holder of the mfa_token, or signed by the device.
@@ -114,7 +122,11 @@ class ChallengeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_challenges_pb2.WatchChallengeResponse], _abc.AsyncIterator[_challenges_pb2.WatchChallengeResponse]]:
         """Tells the state now and at every change, until the state is final. Watching redeems nothing and can be resumed
-        by calling again. At most 5 watchers per challenge.
+        by calling again; what is final is told again. At most 5 watchers per challenge.
+
+        The stream ends with an error as soon as the login can't go on: MFA_TOKEN_STALE when another factor completed it or
+        the user changed, MFA_TOKEN_EXPIRED, INVALID_CLIENT, or OOB_CODE_MALFORMED when the authenticator is gone. It ends
+        with UNAVAILABLE when the server stops: call again.
         """
 
     @_abc_1.abstractmethod
