@@ -17,7 +17,6 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from cofactor_server import serving
 from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.delivery.texts import Texts
 from cofactor_server.domain.clients import Capability, GrantType
@@ -25,9 +24,10 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Message
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.factors import registry
-from cofactor_server.listening import Listening, StartFailed, bind, joined, name_of
 from cofactor_server.seams import ALPHANUMERIC, SECOND, Clock, SystemClock, SystemEntropy
 from cofactor_server.services.operators import NewClient, NewUser
+from cofactor_server.serving import running
+from cofactor_server.serving.listening import Listening, StartFailed, bind, joined, name_of
 from cofactor_server.settings import split_address
 from cofactor_server.vault.digests import same, sha256
 from cofactor_server.vault.keyring import Keyring
@@ -116,17 +116,17 @@ async def run(state: Path, *, http_port: int, grpc_port: int, on_ready: Callable
         stack.enter_context(_owned(state))
         outbox = Outbox(SystemClock())
         configuration = _configuration(state, name_of(sock), outbox)
-        with serving.told_to_stop() as stop:
+        with running.told_to_stop() as stop:
             async with opened(configuration) as application:
                 demo = await _prepared(application, state)
 
-                def ready(bound: serving.Bound) -> None:
+                def ready(bound: running.Bound) -> None:
                     running = replace(demo, grpc=bound.grpc or "")
                     _write(state / "demo.json", running)
                     on_ready(running)
 
                 edge = _with_outbox(application.http(), outbox)
-                await serving.run(application, listening, stop, http=edge, http_socket=sock, on_ready=ready)
+                await running.run(application, listening, stop, http=edge, http_socket=sock, on_ready=ready)
 
 
 def _configuration(state: Path, address: str, outbox: Outbox) -> Configuration:

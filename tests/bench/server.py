@@ -19,7 +19,7 @@ from cofactor_server.app import Configuration, opened
 from cofactor_server.domain.clients import MFA_GRANTS, Capability
 from cofactor_server.rpc.server import build_server, listen, options
 from cofactor_server.services.operators import NewClient
-from cofactor_server.serving import collect_rarely
+from cofactor_server.serving.running import collect_rarely
 from cofactor_server.store.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from google.protobuf import duration_pb2

@@ -11,9 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.http_server import HttpServer
-from cofactor_server.listening import Listening, bind, name_of
 from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.serving.http_server import HttpServer
+from cofactor_server.serving.listening import Listening, bind, name_of
 
 from tests.authorities import Authority, write
 from tests.world import API, PASSWORD, World, world_on

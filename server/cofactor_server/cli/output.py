@@ -96,9 +96,9 @@ def explained(error: BaseException) -> str | None:
     from cofactor_server.app import Unfit
     from cofactor_server.errors import CofactorError, Unavailable
     from cofactor_server.factors.registry import FactorConflict, FactorUnusable
-    from cofactor_server.listening import StartFailed
     from cofactor_server.rpc.server import PlaintextRefused
     from cofactor_server.rpc.tls import TlsUnusable
+    from cofactor_server.serving.listening import StartFailed
     from cofactor_server.settings import SettingsInvalid
     from cofactor_server.store.database import Contention, DatabaseAway, OutcomeUnknown
     from cofactor_server.vault.keyring import KeyringInvalid

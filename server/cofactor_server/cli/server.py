@@ -15,7 +15,7 @@ from cofactor_server.cli.output import Json, Problem, dump, explained, progress,
 if TYPE_CHECKING:
     from cofactor_server.app import Configuration
     from cofactor_server.demo import Demo
-    from cofactor_server.listening import Listening
+    from cofactor_server.serving.listening import Listening
 
 
 class Edge(StrEnum):
@@ -48,9 +48,9 @@ def serve(
 ) -> None:
     """Serve, as the environment (COFACTOR_…) and COFACTOR_CONFIG_FILE say. SIGTERM stops after what was begun."""
     from cofactor_server import logs
-    from cofactor_server import workers as processes
     from cofactor_server.cli.opening import configured
-    from cofactor_server.listening import Listening
+    from cofactor_server.serving import workers as processes
+    from cofactor_server.serving.listening import Listening
     from cofactor_server.settings import load
 
     settings = load(workers=workers, plaintext_behind_proxy=plaintext_behind_proxy)
@@ -106,9 +106,9 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
     import structlog
     import uvloop
 
-    from cofactor_server import serving
     from cofactor_server.app import opened
     from cofactor_server.domain.budgets import MOST_GUESS_CHANCE
+    from cofactor_server.serving import running
 
     log = structlog.get_logger("cofactor")
 
@@ -117,9 +117,9 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
     tell("chance of ten guesses", **{kind: f"1 in {round(1 / chance)}" for kind, chance in chances.items()})
 
     async def served() -> None:
-        with serving.told_to_stop(parent) as stop:
+        with running.told_to_stop(parent) as stop:
             async with opened(configuration, migrate=migrate) as application:
-                await serving.run(
+                await running.run(
                     application,
                     listening,
                     stop,

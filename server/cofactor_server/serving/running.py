@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from grpc_health.v1 import health
 
 from cofactor_server.app import Application
-from cofactor_server.http_server import HttpServer, Readiness
-from cofactor_server.listening import Listening, StartFailed, bind, joined
 from cofactor_server.rpc import server as rpc
+from cofactor_server.serving.http_server import HttpServer, Readiness
+from cofactor_server.serving.listening import Listening, StartFailed, bind, joined
 from cofactor_server.settings import split_address
 
 log = structlog.get_logger("cofactor")

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-IMPORTS = "import os, signal, sys, time; from cofactor_server.workers import in_child, supervise; "
+IMPORTS = "import os, signal, sys, time; from cofactor_server.serving.workers import in_child, supervise; "
 
 
 def exit_code(program: str) -> int:

@@ -11,8 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from cofactor_server.listening import BACKLOG, Listening, name_of
 from cofactor_server.rpc import tls
+from cofactor_server.serving.listening import BACKLOG, Listening, name_of
 
 KEEP_ALIVE = 30
 """Seconds that an idle HTTP connection is kept."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from cofactor_server import serving
-from cofactor_server.http_server import HttpServer, Readiness
-from cofactor_server.listening import Listening, StartFailed, bind, name_of
 from cofactor_server.rpc import tls
 from cofactor_server.services import upkeep
+from cofactor_server.serving import running
+from cofactor_server.serving.http_server import HttpServer, Readiness
+from cofactor_server.serving.listening import Listening, StartFailed, bind, name_of
 from fastapi import FastAPI
 
 from tests.authorities import Authority, write
@@ -105,7 +105,7 @@ async def readiness_of(world: World) -> AsyncIterator[tuple[httpx2.AsyncClient, 
     """Serve HTTP alone; the event stops it."""
     stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
     listening = Listening("127.0.0.1:0", None, drain_seconds=1)
-    serving_task = asyncio.create_task(serving.run(world.app, listening, stop, on_ready=bound.set_result))
+    serving_task = asyncio.create_task(running.run(world.app, listening, stop, on_ready=bound.set_result))
     await asyncio.wait({serving_task, bound}, return_when=asyncio.FIRST_COMPLETED)
     async with httpx2.AsyncClient(base_url=f"http://{bound.result().http}") as client:
         yield client, stop
