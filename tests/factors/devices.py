@@ -207,6 +207,7 @@ DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
     "sms": lambda _: Letterbox(),
     "voice": lambda _: Letterbox(),
     "email": lambda _: Letterbox(),
+    "pigeon": lambda _: Letterbox(),  # of the plugin in tests/plugins
     "push": lambda enrollment: Phone(enrollment.show["barcode_uri"], "usr_alice", "push|dev_8Rk2TqLmXw4YbN0a"),
     "recovery-code": lambda enrollment: Paper(enrollment.show["recovery_code"]),
 }

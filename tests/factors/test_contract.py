@@ -31,7 +31,7 @@ PROFILES = {
     "compatible": registry.load(SeededEntropy(1)),
     "strict": registry.load(SeededEntropy(2), strict=True),
 }
-DESTINATIONS = {"sms": "+12025550123", "voice": "+12025550123", "email": "alice@example.com"}
+DESTINATIONS = {"sms": "+12025550123", "voice": "+12025550123", "email": "alice@example.com", "pigeon": "home"}
 """Where a factor sends, by kind."""
 
 LATER = 90 * SECOND

@@ -17,7 +17,7 @@ from tests.flows.steps import a, logged_in_to_mfa, refusal, shop
 from tests.world import World
 
 NUMBER = "+442071838750"
-DEADLINE = 1.5
+DEADLINE = 1.0
 """Seconds: what a provider that hangs costs here."""
 WELL = Answer(200)
 
@@ -36,7 +36,7 @@ class Carrier:
         self._opened: list[Delivery] = []
         self.connect(peer.url)
 
-    def connect(self, url: str) -> None:
+    def connect(self, url: str, deadline: float = 20.0) -> None:
         """Send there from now on."""
         provider = Webhook(url, b"k" * 32, ssl.create_default_context(), self._world.clock)
         delivery = Delivery(
@@ -44,7 +44,7 @@ class Carrier:
             Texts("Example"),
             self._world.clock,
             SystemEntropy(),
-            deadline=DEADLINE,
+            deadline=deadline,
         )
         self._opened.append(delivery)
         self._world.outbox.send = delivery.send  # type: ignore[method-assign]
@@ -81,6 +81,8 @@ async def spoil(carrier: Carrier, fault: Answer | Fault | None) -> int:
     if fault is None:
         carrier.connect(await unused_url())
         return 0
+    if fault is Fault.HANG:
+        carrier.connect(carrier.peer.url, DEADLINE)
     carrier.peer.will(fault)
     return 1
 
