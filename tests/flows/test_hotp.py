@@ -1,10 +1,12 @@
 """A token that counts: enrolled over gRPC, confirmed and used over both edges."""
 
+import asyncio
+
 import pytest
 from cofactor_server.services.token_imports import ImportRefused, Seed
 
 from tests.factors.devices import HardwareToken, hotp
-from tests.flows.api import Api, GrpcApi, Tokens
+from tests.flows.api import Api, GrpcApi, Refused, Tokens
 from tests.flows.attacks.tools import names
 from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, mfa_access_token, reason, refusal, shop
 from tests.world import World
@@ -60,6 +62,20 @@ async def test_a_token_that_went_ahead_is_found_again(api: Api, grpc_api: GrpcAp
     )
     login = await logged_in_to_mfa(api, client)
     a(Tokens, await api.otp(client, login.mfa_token, token.press()))
+
+
+@with_tokens
+@pytest.mark.requirement("S53", "S87")
+async def test_one_code_at_four_logins_at_once_is_accepted_once(api: Api, grpc_api: GrpcApi, world: World) -> None:
+    client, token = await holder(api, grpc_api, world)
+    logins = [await logged_in_to_mfa(api, client) for _ in range(4)]
+    code = token.press()
+
+    tries = [api.otp(client, login.mfa_token, code) for login in logins]
+    said = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert [isinstance(answer, Tokens) for answer in said].count(True) == 1
+    assert [answer.reason for answer in said if isinstance(answer, Refused)] == ["INVALID_OTP"] * 3
 
 
 @with_tokens

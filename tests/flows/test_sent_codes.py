@@ -1,8 +1,13 @@
 """Codes by text message, call and mail, from the first login on: contract sections 4 to 9."""
 
-import pytest
+import asyncio
 
-from tests.flows.api import Api, Challenge, ClientCredentials, RestApi, Row, Tokens
+import pytest
+from cofactor.v1 import authenticators_pb2 as pb
+from google.protobuf import json_format
+
+from tests.flows.api import Api, Challenge, ClientCredentials, GrpcApi, Refused, RestApi, Row, Tokens
+from tests.flows.attacks.tools import change
 from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, mfa_access_token, reason, refusal, shop
 from tests.world import World
 
@@ -109,6 +114,41 @@ async def test_a_wrong_code_a_missing_one_and_garbage_are_told_apart(api: Api, w
         ("BINDING_CODE_REQUIRED", "binding_code is required"),
         ("OOB_CODE_MALFORMED", "Malformed oob_code"),
     ]
+
+
+@everything
+@every_kind
+@pytest.mark.requirement("S9", "S87")
+async def test_one_code_presented_ten_times_at_once_is_accepted_once(api: Api, world: World, kind: str) -> None:
+    client = await shop(world)
+    await first(api, world, client, kind)
+    login = await logged_in_to_mfa(api, client)
+    sent = await api.challenge(client, login.mfa_token)
+
+    tries = [api.oob(client, login.mfa_token, sent.oob_code, code(world)) for _ in range(10)]
+    said = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert [isinstance(answer, Tokens) for answer in said].count(True) == 1
+    assert {answer.reason for answer in said if isinstance(answer, Refused)} <= {"MFA_TOKEN_STALE", "TOO_MANY_REQUESTS"}
+
+
+@everything
+@pytest.mark.requirement("S16")
+@pytest.mark.parametrize(("kind", "told"), [("sms", True), ("voice", True), ("email", False)])
+async def test_who_enrolls_a_telephone_is_told_of_its_risks(
+    grpc_api: GrpcApi, world: World, kind: str, told: bool
+) -> None:
+    client = await shop(world)
+    await world.user()
+    login = await logged_in_to_mfa(grpc_api, client)
+    field = {"email": ADDRESS} if kind == "email" else {"phone_number": NUMBER}
+    request = json_format.ParseDict({kind: field}, pb.EnrollAuthenticatorRequest())
+
+    made = await grpc_api.authenticators.EnrollAuthenticator(
+        request, metadata=(("authorization", f"Bearer {login.mfa_token}"),)
+    )
+
+    assert bool(made.oob.risk_notice) == told
 
 
 # --- one telephone, two ways ---------------------------------------------------------------------------------------
@@ -341,6 +381,26 @@ async def test_a_profile_address_outlives_the_last_authenticator_and_a_reset(api
     assert await world.app.operators.reset_mfa("default", ALICE) == 0
 
     assert [row.type for row in await rows(api, client)] == ["email"]
+
+
+@everything
+@pytest.mark.requirement("S1", "S2")
+async def test_a_profile_address_that_failures_disabled_is_no_enrollment_and_comes_back_with_a_reset(
+    api: Api, world: World
+) -> None:
+    client = await shop(world)
+    await world.user(email=ADDRESS, email_verified=True)
+    await change(world, "authenticators", {"state": "disabled", "failures": 100}, kind="email")
+
+    assert (await logged_in_to_mfa(api, client)).wants == "enroll"
+    await enrolled(api, world, client, create=False)
+    login = await logged_in_to_mfa(api, client)
+    assert await reason(api.challenge(client, login.mfa_token, types=["oob"])) == "CHALLENGE_TYPE_UNSUPPORTED"
+
+    await world.app.operators.reset_mfa("default", ALICE)
+
+    (row,) = await rows(api, client)
+    assert row.type == "email"
 
 
 @everything
