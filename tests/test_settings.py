@@ -64,6 +64,19 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_GRPC_LISTEN", "unix:relative"),
         ("COFACTOR_METRICS_LISTEN", "0.0.0.0:9464"),
         ("COFACTOR_TRUSTED_PROXIES", "10.0.0.0/8,proxy.hunter2.example"),
+        ("COFACTOR_WEBAUTHN_RP_ID", "https://hunter2.example"),
+        ("COFACTOR_WEBAUTHN_RP_ID", "hunter2.example:443"),
+        ("COFACTOR_WEBAUTHN_RP_ID", "192.0.2.1"),
+        ("COFACTOR_WEBAUTHN_RP_ID", "Hunter2.example"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "https://hunter2.example"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "http://app.mfa.example.com"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "https://app.mfa.example.com/hunter2"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "https://app.mfa.example.com:443"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "https://hunter2mfa.example.com"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "https://*.mfa.example.com"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "http://localhost:*"),
+        ("COFACTOR_WEBAUTHN_ORIGINS", "android:apk-key-hash:hunter2"),
+        ("COFACTOR_WEBAUTHN_USER_VERIFICATION", "hunter2"),
         ("COFACTOR_WORKERS", "0"),
         ("COFACTOR_ACCESS_LOG", "hunter2"),
         ("COFACTOR_DRAIN_SECONDS", "-1"),
@@ -179,3 +192,50 @@ def test_signals_pass_over_postgresql_or_not_at_all(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("COFACTOR_LISTEN_URL_FILE")
     monkeypatch.setenv("COFACTOR_LISTEN_URL", "sqlite:///x")
     assert refusal().startswith("COFACTOR_LISTEN_URL: ")
+
+
+def test_keys_are_registered_for_the_issuers_own_host_and_pages_unless_others_are_named() -> None:
+    relying_party = load().deployment().relying_party
+
+    assert (relying_party.id, relying_party.origins) == ("mfa.example.com", ("https://mfa.example.com",))
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://example.com",
+        "https://shop.example.com,https://a.b.example.com:8443",
+        f"android:apk-key-hash:{'x' * 43}",
+    ],
+)
+def test_keys_may_be_registered_for_a_whole_domain(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_RP_ID", "example.com")
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_ORIGINS", origins)
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_USER_VERIFICATION", "required")
+
+    relying_party = load().deployment().relying_party
+
+    assert (relying_party.id, relying_party.origins) == ("example.com", tuple(origins.split(",")))
+    assert relying_party.user_verification == "required"
+
+
+def test_a_domain_that_the_issuer_is_not_in_takes_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_RP_ID", "example.org")
+    assert refusal().startswith("COFACTOR_WEBAUTHN_ORIGINS: ")
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_ORIGINS", "https://example.org")
+    assert load().deployment().relying_party.id == "example.org"
+
+
+def test_on_an_address_keys_take_a_name_of_a_relying_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_ISSUER", "http://127.0.0.1:8080/")
+    assert load().factors
+    monkeypatch.setenv("COFACTOR_FACTORS", "totp,webauthn")
+    assert refusal().startswith("COFACTOR_WEBAUTHN_RP_ID: ")
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_RP_ID", "localhost")
+    monkeypatch.setenv("COFACTOR_WEBAUTHN_ORIGINS", "http://localhost:*")
+    assert load().deployment().relying_party.accepts("http://localhost:3000")
+
+
+def test_the_strict_profile_has_users_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_PROFILE", "strict")
+    assert load().deployment().relying_party.user_verification == "required"

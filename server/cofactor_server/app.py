@@ -111,7 +111,12 @@ class Application:
         sealer = TokenSealer(c.keyring, deployment.issuer)
         factors = registry.Registry(
             (
-                *registry.shipped(entropy, strict=deployment.strict, hotp_look_ahead=deployment.hotp_look_ahead),
+                *registry.shipped(
+                    entropy,
+                    deployment.relying_party,
+                    strict=deployment.strict,
+                    hotp_look_ahead=deployment.hotp_look_ahead,
+                ),
                 *registry.plugged(entropy),
                 *c.factors,
             )

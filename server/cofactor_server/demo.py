@@ -22,6 +22,7 @@ from cofactor_server.delivery.texts import Texts
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.factors import registry
 from cofactor_server.seams import ALPHANUMERIC, SECOND, Clock, SystemClock, SystemEntropy
@@ -135,16 +136,19 @@ def _configuration(state: Path, address: str, outbox: Outbox) -> Configuration:
     if not keyring_file.exists():
         Keyring.write(keyring_file, Keyring.generate(entropy))
     _, port = split_address(address)
+    deployment = Deployment(
+        issuer=f"http://{address}/",
+        friendly_name=FRIENDLY_NAME,
+        default_realm=REALM,
+        mfa_policy=MfaPolicy.ALWAYS,
+        # Browsers take no address for a relying party: security keys work on pages of localhost.
+        webauthn_rp_id=LOCALHOST,
+        webauthn_origins=(ANY_LOCALHOST,),
+    )
     return Configuration(
         database_url=f"sqlite:///{state / f'demo-{port}.sqlite3'}",
         keyring=Keyring.load(keyring_file, clock, entropy),
-        deployment=Deployment(
-            issuer=f"http://{address}/",
-            friendly_name=FRIENDLY_NAME,
-            default_realm=REALM,
-            mfa_policy=MfaPolicy.ALWAYS,
-            kinds=frozenset(registry.load(entropy)),
-        ),
+        deployment=replace(deployment, kinds=frozenset(registry.load(entropy, deployment.relying_party))),
         demo=True,
         clock=clock,
         entropy=entropy,

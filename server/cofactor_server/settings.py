@@ -17,7 +17,8 @@ from pydantic_settings import (
 
 from cofactor_server.delivery.settings import DeliverySettings
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP
+from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
+from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
@@ -80,6 +81,12 @@ def _issuer(issuer: str) -> str:
     return issuer if issuer.endswith("/") else issuer + "/"
 
 
+def _domain(name: str) -> str:
+    if not is_domain(name):
+        raise ValueError("must be a domain such as example.com, without scheme and port")
+    return name
+
+
 def _proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
     try:
         Sources(proxies)
@@ -123,6 +130,9 @@ class Settings(BaseSettings, DeliverySettings):
     push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
     hotp_look_ahead: int = Field(9, ge=0, le=50)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
+    webauthn_rp_id: Annotated[str, AfterValidator(_domain)] | None = None
+    webauthn_origins: Words = ()
+    webauthn_user_verification: UserVerification = UserVerification.PREFERRED
 
     http_listen: Listen = "127.0.0.1:8080"
     grpc_listen: Listen = "127.0.0.1:50051"
@@ -167,7 +177,23 @@ class Settings(BaseSettings, DeliverySettings):
             raise ValueError("COFACTOR_TLS_CLIENT_CA_FILE: needs COFACTOR_TLS_CERT_FILE and COFACTOR_TLS_KEY_FILE")
         if self.plaintext_behind_proxy and not self.trusted_proxies:
             raise ValueError("COFACTOR_PLAINTEXT_BEHIND_PROXY: needs COFACTOR_TRUSTED_PROXIES")
+        self._check_webauthn()
         return self
+
+    def _check_webauthn(self) -> None:
+        relying_party = self.deployment().relying_party
+        if self.webauthn_rp_id is None and not is_domain(relying_party.id):
+            if WEBAUTHN in self.factors or self.webauthn_origins:
+                raise ValueError("COFACTOR_WEBAUTHN_RP_ID: is required, since the issuer's host is an address")
+            return
+        if self.webauthn_rp_id is None and not self.webauthn_origins:
+            return
+        for origin in relying_party.origins:
+            if not is_origin_of(origin, relying_party.id):
+                raise ValueError(
+                    "COFACTOR_WEBAUTHN_ORIGINS: each must be like https://app.example.com, at the domain of"
+                    " COFACTOR_WEBAUTHN_RP_ID (default: the issuer's host) or below it"
+                )
 
     def database(self) -> str:
         """Return the database's URL.
@@ -203,6 +229,9 @@ class Settings(BaseSettings, DeliverySettings):
             mfa_token_life=self.mfa_token_minutes * MINUTE,
             hotp_look_ahead=self.hotp_look_ahead,
             strict=self.profile == "strict",
+            webauthn_rp_id=self.webauthn_rp_id or "",
+            webauthn_origins=self.webauthn_origins,
+            user_verification=self.webauthn_user_verification,
         )
 
     def tls(self) -> TlsFiles | None:

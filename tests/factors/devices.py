@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from cofactor_server.domain.proofs import Code, Enrollment, Prompt, Proof, Signed
 
 from tests.factors.ed25519 import Ed25519
+from tests.factors.security_key import SecurityKey
 
 SECOND = 1_000_000
 """A second of `Context.now`."""
@@ -209,6 +210,7 @@ DEVICES: Mapping[str, Callable[[Enrollment[Any]], Device]] = {
     "email": lambda _: Letterbox(),
     "pigeon": lambda _: Letterbox(),  # of the plugin in tests/plugins
     "push": lambda enrollment: Phone(enrollment.show["barcode_uri"], "usr_alice", "push|dev_8Rk2TqLmXw4YbN0a"),
+    "webauthn": lambda _: SecurityKey(),
     "recovery-code": lambda enrollment: Paper(enrollment.show["recovery_code"]),
 }
 """One row per kind; a plugin's kind needs one too before it is installed beside these tests."""

@@ -1,5 +1,6 @@
 """What every factor promises, plugins included: the contract of design part 5."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from cofactor_server.domain.proofs import (
     Possession,
     Prompt,
     Proof,
+    PublicKeyCredential,
     Purpose,
     Signed,
 )
@@ -25,11 +27,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factors.devices import DEVICES, Device
-from tests.factors.worlds import ALICE, MALLORY, NOW, SECOND, SeededEntropy, at
+from tests.factors.worlds import ALICE, MALLORY, NOW, RELYING_PARTY, SECOND, SeededEntropy, at
 
 PROFILES = {
-    "compatible": registry.load(SeededEntropy(1)),
-    "strict": registry.load(SeededEntropy(2), strict=True),
+    "compatible": registry.load(SeededEntropy(1), RELYING_PARTY),
+    "strict": registry.load(SeededEntropy(2), RELYING_PARTY, strict=True),
 }
 DESTINATIONS = {"sms": "+12025550123", "voice": "+12025550123", "email": "alice@example.com", "pigeon": "home"}
 """Where a factor sends, by kind."""
@@ -51,6 +53,7 @@ junk = st.one_of(
     st.builds(Code, st.text(alphabet="0123456789 \t\n-٣๓²", max_size=12)),
     st.builds(Code, st.text(alphabet="0123456789ABCDEFGHJKMNPQRSTVWXYZ-ıſß", max_size=60)),
     st.builds(Signed, st.binary(max_size=300), st.binary(max_size=100)),
+    st.builds(PublicKeyCredential, st.text(max_size=60), st.text(max_size=300)),
 )
 
 
@@ -226,9 +229,9 @@ def test_a_possession_is_proven_by_everything_but_recovery_and_mail(factor: Regi
 
 @every_factor
 def test_a_list_says_how_the_factor_is_used(factor: Registered) -> None:
-    assert factor.authenticator_type in {"otp", "oob", "recovery-code"}
+    assert factor.authenticator_type in {"otp", "oob", "webauthn", "recovery-code"}
     assert factor.listed_type
-    assert factor.prompts == (factor.authenticator_type == "oob")
+    assert factor.prompts == (factor.authenticator_type in {"oob", "webauthn"})
 
 
 def proof_texts(proof: Proof) -> Iterator[str]:
@@ -237,6 +240,9 @@ def proof_texts(proof: Proof) -> Iterator[str]:
             yield value
         case Signed(payload, signature):
             yield from (payload.hex(), signature.hex(), repr(payload)[2:-1], repr(signature)[2:-1])
+        case PublicKeyCredential(_, document):  # its id is public
+            yield document
+            yield from (part for part in json.loads(document)["response"].values() if isinstance(part, str))
 
 
 def octets(value: Any) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ from cofactor_server.factors.registry import (
 )
 from cofactor_server.seams import Entropy
 
-from tests.factors.worlds import ALICE, NOW, SeededEntropy, at
+from tests.factors.worlds import ALICE, NOW, RELYING_PARTY, SeededEntropy, at
 
 
 class Badge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,16 +104,16 @@ def point(name: str) -> EntryPoint:
 
 
 def test_cofactors_own_factors_come_first() -> None:
-    ours = [factor.kind for factor in shipped(SeededEntropy())]
+    ours = [factor.kind for factor in shipped(SeededEntropy(), RELYING_PARTY)]
 
-    assert list(load(SeededEntropy()))[: len(ours)] == ours
+    assert list(load(SeededEntropy(), RELYING_PARTY))[: len(ours)] == ours
     assert (ours[0], ours[-1]) == ("totp", "recovery-code")
 
 
 def test_a_plugins_factor_is_found_by_its_entry_point() -> None:
     entropy = SeededEntropy()
 
-    known = Registry((*shipped(entropy), *plugged(entropy, [point("BadgeReader")])))
+    known = Registry((*shipped(entropy, RELYING_PARTY), *plugged(entropy, [point("BadgeReader")])))
 
     assert list(known)[-2:] == ["recovery-code", "badge"]
     assert known["badge"].enroll(ALICE, "", {}).name == "badge 1"
@@ -123,7 +123,7 @@ def test_a_kind_that_is_registered_twice_stops_the_start_and_both_are_named() ->
     entropy = SeededEntropy()
 
     with pytest.raises(FactorConflict) as caught:
-        Registry((*shipped(entropy), *plugged(entropy, [point("Twin")])))
+        Registry((*shipped(entropy, RELYING_PARTY), *plugged(entropy, [point("Twin")])))
 
     assert str(caught.value) == f"two factors are of kind 'totp': cofactor_server.factors.totp:Totp and {__name__}:Twin"
 
@@ -135,7 +135,7 @@ def test_a_factor_that_contradicts_itself_stops_the_start(contradictory: type[Ba
 
 
 def test_a_kind_that_nobody_registered_is_absent_and_no_error() -> None:
-    assert load(SeededEntropy()).get("retinal-scan") is None
+    assert load(SeededEntropy(), RELYING_PARTY).get("retinal-scan") is None
 
 
 def test_a_factor_gets_back_what_it_enrolled_and_expected() -> None:
@@ -211,8 +211,8 @@ def test_factors_compute_only() -> None:
     allowed = {
         "base64", "binascii", "collections", "cryptography", "dataclasses", "email_validator", "hashlib", "hmac",
         "importlib", "msgspec", "phonenumbers", "pyotp", "re", "string", "struct", "types", "typing", "urllib",
-        "cofactor_server.domain", "cofactor_server.errors",
-        "cofactor_server.factors", "cofactor_server.seams",
+        "webauthn", "cofactor_server.domain", "cofactor_server.errors", "cofactor_server.factors",
+        "cofactor_server.seams",
     }  # fmt: skip
 
     imported = {

@@ -6,6 +6,9 @@ import random
 from collections.abc import Sequence
 
 from cofactor_server.domain.proofs import Account, Context, Names, Purpose
+from cofactor_server.domain.relying_party import RelyingParty
+
+from tests.factors.security_key import ORIGIN, RP_ID
 
 SECOND = 1_000_000
 NOW = 1_700_000_010 * SECOND
@@ -15,6 +18,7 @@ ISSUER = "https://mfa.example.com/"
 ALICE = Account("usr_alice", "alice@example.com", "Acme Corp", ISSUER)
 MALLORY = Account("usr_mallory", "mallory@example.com", "Acme Corp", ISSUER)
 NAMES = Names(ISSUER, "5a" * 16, "usr_alice", "push|dev_8Rk2TqLmXw4YbN0a", "alice@example.com")
+RELYING_PARTY = RelyingParty(RP_ID, "Acme Corp", (ORIGIN,))
 
 
 class SeededEntropy:

@@ -1,5 +1,6 @@
 """The gRPC edge as a client sees it, over a real socket."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -132,6 +133,13 @@ class GrpcApi:
         grant = tokens.MfaRecoveryCodeGrant(mfa_token=mfa_token, recovery_code=code)
         return settled(await self.issue(client, request_id=request_id, mfa_recovery_code=grant))
 
+    async def webauthn(
+        self, client: ClientCredentials, mfa_token: str, oob_code: str, credential: str, *, request_id: str = ""
+    ) -> Tokens | MfaRequired:
+        """Present what the browser returned, as JSON."""
+        grant = tokens.MfaWebAuthnGrant(mfa_token=mfa_token, oob_code=oob_code, credential_json=credential)
+        return settled(await self.issue(client, request_id=request_id, mfa_webauthn=grant))
+
     async def refresh(
         self,
         client: ClientCredentials,
@@ -190,6 +198,7 @@ class GrpcApi:
             number=response.device.number,
             authenticator_id=response.authenticator_id,
             expires_at=_seconds(response.expire_time) if response.HasField("expire_time") else None,
+            public_key=json.loads(response.webauthn.public_key_json or "{}"),
         )
 
     async def enroll(
@@ -239,6 +248,7 @@ class GrpcApi:
             oob_code=response.oob.oob_code or response.pairing.oob_code or response.webauthn.oob_code,
             recovery_codes=tuple(response.recovery_codes),
             id=response.authenticator.id,
+            public_key=json.loads(response.webauthn.public_key_json or "{}"),
         )
 
     async def list(self, bearer: str) -> Sequence[Row]:

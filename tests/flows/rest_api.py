@@ -103,6 +103,14 @@ class RestApi:
         members = {"mfa_token": mfa_token, "recovery_code": code}
         return settled(await self.issue(client, f"{AUTH0}mfa-recovery-code", **members))
 
+    async def webauthn(
+        self, client: ClientCredentials, mfa_token: str, oob_code: str, credential: str, *, request_id: str = ""
+    ) -> Tokens | MfaRequired:
+        """Present what the browser returned, as JSON."""
+        _carries_no(request_id=request_id)
+        members = {"mfa_token": mfa_token, "oob_code": oob_code, "credential": credential}
+        return settled(await self.issue(client, f"{AUTH0}mfa-webauthn", **members))
+
     async def refresh(
         self,
         client: ClientCredentials,
@@ -136,6 +144,7 @@ class RestApi:
             oob_code=said.get("oob_code", ""),
             prompts=said.get("binding_method") == "prompt",
             number=said.get("number", ""),
+            public_key=said.get("authn_params_public_key", {}),
         )
 
     async def enroll(
@@ -175,6 +184,7 @@ class RestApi:
             barcode_uri=said.get("barcode_uri", ""),
             oob_code=said.get("oob_code", ""),
             recovery_codes=tuple(said.get("recovery_codes", ())),
+            public_key=said.get("authn_params_public_key", {}),
         )
 
     async def list(self, bearer: str) -> Sequence[Row]:

@@ -75,18 +75,6 @@ async def test_every_field_has_a_limit(grpc_api: GrpcApi, world: World) -> None:
     assert set(said.values()) == {"INVALID_REQUEST"}, said
 
 
-async def test_what_this_version_does_not_serve_says_so(grpc_api: GrpcApi, world: World) -> None:
-    client = await shop(world)
-    await enrolled(grpc_api, world, client)
-    login = await logged_in_to_mfa(grpc_api, client)
-    metadata = (*by(grpc_api, client), ("authorization", f"Bearer {login.mfa_token}"))
-    webauthn = issuing("mfa_webauthn", GRANTS["mfa_webauthn"])
-
-    refused = await refusal_of(grpc_api.tokens.IssueToken(webauthn, metadata=metadata))
-
-    assert refused.reason == "UNIMPLEMENTED"
-
-
 _Rpc = Callable[[GrpcApi, Any], Any]
 _MALFORMED: Mapping[str, tuple[_Rpc, str]] = {
     "nothing to enroll": (

@@ -59,6 +59,8 @@ class Challenge:
     """REST does not tell."""
     expires_at: float | None = None
     """Seconds since the Unix epoch; REST does not tell."""
+    public_key: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the browser's WebAuthn call takes."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Enrollment:
     recovery_codes: tuple[str, ...] = field(default=(), repr=False)
     id: str = ""
     """REST does not tell."""
+    public_key: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the browser's WebAuthn call takes."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,10 @@ class Api(Protocol):
 
     async def recovery(
         self, client: ClientCredentials, mfa_token: str, code: str, *, request_id: str = ""
+    ) -> Tokens | MfaRequired: ...
+
+    async def webauthn(
+        self, client: ClientCredentials, mfa_token: str, oob_code: str, credential: str, *, request_id: str = ""
     ) -> Tokens | MfaRequired: ...
 
     async def refresh(

@@ -47,6 +47,14 @@ OOB = {"authenticator_types": ["oob"]}
             {"authenticator_types": ["webauthn"]},
             pb.EnrollAuthenticatorRequest(webauthn=pb.WebAuthnEnrollment()),
         ),
+        (
+            {"authenticator_types": ["webauthn"], "resident_key": True},
+            pb.EnrollAuthenticatorRequest(webauthn=pb.WebAuthnEnrollment(resident_key=True)),
+        ),
+        (
+            {"authenticator_types": "webauthn", "resident_key": "true"},
+            pb.EnrollAuthenticatorRequest(webauthn=pb.WebAuthnEnrollment(resident_key=True)),
+        ),
     ],
 )
 async def test_associate_takes_every_spelling_that_sdks_send(

@@ -21,7 +21,7 @@ async def test_the_mfa_token_of_the_body_is_the_authority_of_the_call(
     response = await http.post("/mfa/challenge", headers={"Authorization": "Bearer other"}, **body)
 
     assert response.status_code == 200
-    assert api.call.request == pb.CreateChallengeRequest(authenticator_id="totp|dev_1")
+    assert api.call.request == pb.CreateChallengeRequest(challenge_types=[OTP, OOB], authenticator_id="totp|dev_1")
     assert api.call.metadata == {
         "authorization": "Bearer Fe26.2*x",
         "cofactor-client-id": "web",
@@ -32,9 +32,9 @@ async def test_the_mfa_token_of_the_body_is_the_authority_of_the_call(
 @pytest.mark.parametrize(
     ("asked", "types"),
     [
-        ({}, []),
-        ({"challenge_type": None}, []),
-        ({"challenge_type": ""}, []),
+        ({}, [OTP, OOB]),
+        ({"challenge_type": None}, [OTP, OOB]),
+        ({"challenge_type": ""}, [OTP, OOB]),
         ({"challenge_type": "otp"}, [OTP]),
         ({"challenge_type": "oob otp"}, [OOB, OTP]),
         ({"challenge_type": "otp  oob\totp"}, [OTP, OOB]),
@@ -43,7 +43,7 @@ async def test_the_mfa_token_of_the_body_is_the_authority_of_the_call(
         ({"challenge_type": "webauthn"}, [WEBAUTHN]),
     ],
 )
-async def test_challenge_types_are_words_and_none_means_any(
+async def test_challenge_types_are_words_and_none_means_those_that_every_sdk_knows(
     api: FakeApi, http: httpx2.AsyncClient, asked: dict[str, Any], types: list[Any]
 ) -> None:
     await http.post("/mfa/challenge", json={**MINIMUM, **asked})

@@ -60,8 +60,11 @@ def recovery(**changes: Any) -> Callable[[], Any]:
     return issue(mfa_recovery_code=T.MfaRecoveryCodeGrant(**{"mfa_token": "t", "recovery_code": "r", **changes}))
 
 
+CREDENTIAL = '{"id": "Az-_09"}'
+
+
 def webauthn(**changes: Any) -> Callable[[], Any]:
-    given: dict[str, Any] = {"mfa_token": "t", "oob_code": "o", "credential_json": "{}", **changes}
+    given: dict[str, Any] = {"mfa_token": "t", "oob_code": "o", "credential_json": CREDENTIAL, **changes}
     return issue(mfa_webauthn=T.MfaWebAuthnGrant(**given))
 
 
@@ -113,7 +116,7 @@ def test_each_grant_arrives_whole() -> None:
         grants.MfaOtpGrant("t", "492039", "totp|dev_1"),
         grants.MfaOobGrant("t", "o", "123456"),
         grants.MfaRecoveryCodeGrant("t", "r"),
-        grants.MfaWebAuthnGrant("t", "o", "{}"),
+        grants.MfaWebAuthnGrant("t", "o", "Az-_09", CREDENTIAL),
         grants.VouchedGrant("employees", "4711", ("pwd", "pin"), 1_700_000_000_123_456, "jane@example.com", target),
     ]
 
@@ -192,7 +195,22 @@ BAD: dict[str, list[Callable[[], Any]]] = {
     "oob_code": [g(oob_code=bad) for g in (oob, webauthn) for bad in (LONG_TOKEN, NUL, WIDE)],
     "binding_code": [oob(binding_code=bad) for bad in ("1" * 33, NUL, NEWLINE)],
     "recovery_code": [recovery(recovery_code=bad) for bad in ("x" * 65, NUL, NEWLINE)],
-    "credential_json": [webauthn(credential_json=bad) for bad in ("x" * 32_769, NUL)],
+    "credential_json": [
+        webauthn(credential_json=bad)
+        for bad in (
+            "x" * 32_769,
+            NUL,
+            "[" * 32_768,
+            "9" * 32_768,
+            "{}",
+            "[]",
+            '"id"',
+            '{"id": ""}',
+            '{"id": 7}',
+            '{"id": "a b"}',
+            '{"id": "' + "x" * 1_365 + '"}',
+        )
+    ],
     "subject": [vouched(subject=bad) for bad in ("x" * 257, NUL, NEWLINE)],
     "methods": [vouched(methods=bad) for bad in (["pwd"] * 9, ["x" * 17], ["Pwd"], ["p wd"], [NUL])],
     "authenticate_time": [

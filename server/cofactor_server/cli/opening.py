@@ -32,7 +32,7 @@ def configured(settings: Settings) -> Configuration:
     except KeyringInvalid as problem:
         raise SettingsInvalid(f"COFACTOR_KEYRING_FILE: {problem}") from None
     deployment = settings.deployment()
-    known = registry.load(entropy, strict=deployment.strict)
+    known = registry.load(entropy, deployment.relying_party, strict=deployment.strict)
     if retired := sorted(deployment.kinds & RETIRED.keys()):
         raise SettingsInvalid(f"COFACTOR_FACTORS: {retired[0]} is of the past; there is {RETIRED[retired[0]]}")
     if deployment.strict and (restricted := sorted(deployment.kinds & RESTRICTED)):

@@ -1,11 +1,13 @@
 """What one deployment decides for all its users and clients."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cofactor_server.domain.budgets import guess_chance
 from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.relying_party import RelyingParty, UserVerification, origin_of
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.seams import MINUTE
 
@@ -33,6 +35,12 @@ class Deployment:
     """How many codes beyond the next one of a token are taken, for a button that was pressed in vain."""
     strict: bool = False
     """The strict profile (requirements, "Where the references disagree")."""
+    webauthn_rp_id: str = ""
+    """Default: the issuer's host."""
+    webauthn_origins: tuple[str, ...] = ()
+    """Default: the issuer's."""
+    user_verification: UserVerification = UserVerification.PREFERRED
+    """Of security keys and passkeys; the strict profile requires it."""
 
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""
@@ -52,6 +60,16 @@ class Deployment:
     def userinfo_audience(self) -> str:
         """The audience added where `openid` is asked for."""
         return self.issuer + "userinfo"
+
+    @property
+    def relying_party(self) -> RelyingParty:
+        """For whom security keys and passkeys are registered."""
+        return RelyingParty(
+            id=self.webauthn_rp_id or urlsplit(self.issuer).hostname or "",
+            name=self.friendly_name,
+            origins=self.webauthn_origins or (origin_of(self.issuer),),
+            user_verification=UserVerification.REQUIRED if self.strict else self.user_verification,
+        )
 
     def is_mfa_audience(self, audience: str) -> bool:
         """Whether `audience` asks for the MFA audience; the slash at its end may be missing (contract section 2)."""

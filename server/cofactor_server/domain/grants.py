@@ -67,6 +67,8 @@ class MfaWebAuthnGrant:
 
     mfa_token: str = field(repr=False)
     oob_code: str = field(repr=False)
+    credential_id: str = field(repr=False)
+    """What the document states as its `id`."""
     credential_json: str = field(repr=False)
 
 

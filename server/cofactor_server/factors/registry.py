@@ -24,12 +24,14 @@ from cofactor_server.domain.proofs import (
     S,
     Verdict,
 )
+from cofactor_server.domain.relying_party import RelyingParty
 from cofactor_server.factors.factor import Factor
 from cofactor_server.factors.hotp import LOOK_AHEAD, Hotp
 from cofactor_server.factors.push import Push
 from cofactor_server.factors.recovery_code import RecoveryCode
 from cofactor_server.factors.sent_code import Email, Sms, Voice
 from cofactor_server.factors.totp import Totp
+from cofactor_server.factors.webauthn import WebAuthn
 from cofactor_server.seams import Entropy
 
 GROUP = "cofactor.factors"
@@ -193,8 +195,17 @@ class Registry(Mapping[Kind, Registered]):
         return len(self._factors)
 
 
-def shipped(entropy: Entropy, *, strict: bool = False, hotp_look_ahead: int = LOOK_AHEAD) -> tuple[Registered, ...]:
-    """Return Cofactor's own factors; `strict` is the profile (requirements, "Where the references disagree")."""
+def shipped(
+    entropy: Entropy, relying_party: RelyingParty, *, strict: bool = False, hotp_look_ahead: int = LOOK_AHEAD
+) -> tuple[Registered, ...]:
+    """Return Cofactor's own factors.
+
+    Args:
+        entropy: For all of them.
+        relying_party: For whom security keys and passkeys are registered.
+        strict: The profile (requirements, "Where the references disagree").
+        hotp_look_ahead: Of counter-based tokens.
+    """
     return (
         register(Totp(entropy, skew_steps=0 if strict else 1)),
         register(Hotp(entropy, look_ahead=hotp_look_ahead)),
@@ -202,6 +213,7 @@ def shipped(entropy: Entropy, *, strict: bool = False, hotp_look_ahead: int = LO
         register(Voice(entropy)),
         register(Email(entropy)),
         register(Push(entropy, strict=strict)),
+        register(WebAuthn(entropy, relying_party)),
         register(RecoveryCode(entropy)),
     )
 
@@ -212,11 +224,11 @@ def plugged(entropy: Entropy, points: Iterable[EntryPoint] | None = None) -> tup
     return tuple(register(point.load()(entropy)) for point in sorted(found, key=lambda point: point.name))
 
 
-def load(entropy: Entropy, *, strict: bool = False) -> Registry:
-    """Return every factor of this process, ours first.
+def load(entropy: Entropy, relying_party: RelyingParty, *, strict: bool = False) -> Registry:
+    """Return every factor of this process, ours first; see `shipped`.
 
     Raises:
         FactorConflict: A plugin claims a kind that is taken.
         FactorUnusable: A plugin's factor contradicts itself.
     """
-    return Registry((*shipped(entropy, strict=strict), *plugged(entropy)))
+    return Registry((*shipped(entropy, relying_party, strict=strict), *plugged(entropy)))

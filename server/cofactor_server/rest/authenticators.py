@@ -93,7 +93,8 @@ def _enrollment(body: Body) -> pb.EnrollAuthenticatorRequest:
         case "oob":
             return _oob_enrollment(body, name)
         case "webauthn":  # ours
-            return pb.EnrollAuthenticatorRequest(webauthn=pb.WebAuthnEnrollment(), name=name)
+            wanted = pb.WebAuthnEnrollment(resident_key=body.flag("resident_key"))
+            return pb.EnrollAuthenticatorRequest(webauthn=wanted, name=name)
         case "duo" | "google-authenticator" as kind:  # of the past: the answer names what there is instead
             return pb.EnrollAuthenticatorRequest(plugin=pb.PluginEnrollment(kind=kind), name=name)
     raise errors.AuthenticatorTypeUnsupported

@@ -45,6 +45,17 @@ class Body:
             raise errors.MissingParameter(parameter=name)
         return value
 
+    def flag(self, name: str) -> bool:
+        """Return a boolean, False where absent; a form, having only strings, says `true` or `false`."""
+        value = self.members.get(name)
+        if value in (None, ""):
+            return False
+        if isinstance(value, bool):
+            return value
+        if value not in ("true", "false"):
+            raise malformed(name, "must be true or false")
+        return bool(value == "true")
+
     def words(self, *names: str) -> list[str]:
         """Return the words of the first member present: a list, a form's repeated field, or commas and spaces."""
         name = next((name for name in names if self.has(name)), None)

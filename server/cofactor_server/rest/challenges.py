@@ -20,6 +20,7 @@ TYPES = {
     "oob": pb.CHALLENGE_TYPE_OOB,
     "webauthn": pb.CHALLENGE_TYPE_WEBAUTHN,  # ours
 }
+UNASKED = ("otp", "oob")
 _TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
@@ -45,17 +46,20 @@ class Challenges:
 
 
 def _wanted(body: Body) -> pb.CreateChallengeRequest:
-    """Return what the client can handle; types unknown here are those it handles in vain."""
+    """Return what the client can handle; types unknown here are those it handles in vain.
+
+    A client that names none is one of those written for otp and oob: WebAuthn is ours, and asked for by its name.
+    """
     names = body.words("challenge_type")
-    types = [TYPES[name] for name in dict.fromkeys(names) if name in TYPES]
-    if names and not types:
+    types = [TYPES[name] for name in dict.fromkeys(names or UNASKED) if name in TYPES]
+    if not types:
         raise errors.ChallengeTypeUnsupported(explanation="The requested challenge type is unknown.")
     wanted = []
     if channel := body.text("oob_channel"):
         if channel not in kinds.CHANNELS:
             raise bodies.malformed("oob_channel", "is unknown")
         wanted.append(kinds.CHANNELS[channel])
-        if pb.CHALLENGE_TYPE_OTP in types:  # the channel narrows only what goes over one
+        if names and pb.CHALLENGE_TYPE_OTP in types:  # the channel narrows only what goes over one
             wanted += [authenticators_pb2.FACTOR_KIND_TOTP, authenticators_pb2.FACTOR_KIND_HOTP]
     return pb.CreateChallengeRequest(
         challenge_types=types, authenticator_id=body.text("authenticator_id"), kinds=wanted

@@ -173,7 +173,7 @@ SCHEMAS: dict[str, _Schema] = {
         {
             "challenge_type": {
                 **_BODY_WORDS,
-                "description": "Some of otp, oob, webauthn: what the client can handle. Absent: anything.",
+                "description": "Some of otp, oob, webauthn: what the client can handle. Absent: otp and oob.",
             },
             "authenticator_id": {**_OPTIONAL, "description": "Absent: the server picks one."},
             "oob_channel": {"anyOf": [_CHANNEL, {"type": "null"}]},
@@ -195,6 +195,7 @@ SCHEMAS: dict[str, _Schema] = {
             "oob_channels": {**_BODY_WORDS, "description": "For oob: one of sms, voice, email, auth0."},
             "phone_number": {**_OPTIONAL, "description": "For sms and voice: E.164."},
             "email": {**_OPTIONAL, "description": "For email; absent: the profile's."},
+            "resident_key": {"type": ["boolean", "null"], "description": "For webauthn: whether to make a passkey."},
             "name": _OPTIONAL,
             **_CLIENT,
         },

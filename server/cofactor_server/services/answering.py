@@ -11,6 +11,7 @@ from cofactor_server.domain.callers import Caller, Device
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import EventName
+from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Purpose, Signed
 from cofactor_server.domain.requests import AnswerRequest
@@ -106,7 +107,7 @@ class AnswerWithCode:
         trail = Trail(login.user_id, self.client.id, login.id, self.source)
         challenge = work.challenge(login.user_id, self.challenge_id)
         authenticator = bound(work, login, challenge, now) if challenge is not None else None
-        if challenge is None or authenticator is None:
+        if challenge is None or authenticator is None or authenticator.kind == WEBAUTHN:  # which signs, to redeem
             work.record(trail.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
         if (standing := challenge.standing(now)) is not Standing.PENDING:

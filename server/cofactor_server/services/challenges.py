@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
 from cofactor_server.domain.callers import Caller
@@ -140,7 +141,8 @@ class CreateChallenge:
             return refusal
         if picked.kind == PUSH:
             count_prompt(work, user, picked.id, self.source, now)
-        context = Context(self.client.name, Purpose.LOGIN, now, self.source)
+        siblings = self._siblings(picked, work.authenticators(user.id))
+        context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
         owner = (login.id, self.client.id, login.epoch)
         return prepare(work, self.credentials, self.entropy, picked, context, owner)
 
@@ -161,12 +163,21 @@ class CreateChallenge:
         offered = [a for a in fitting if a.kind != PUSH or not no_push]
         return offered[0] if offered else TooManyMessages()
 
+    def _siblings(self, picked: Authenticator, mine: list[Authenticator]) -> tuple[Any, ...]:
+        """Return what else may answer: nothing where the request names an authenticator."""
+        factor = self.credentials.factor(picked.kind)
+        if factor is None or not factor.prompts or self.request.authenticator_id:
+            return ()
+        return self.credentials.siblings(factor, picked, mine)
+
     def type_of(self, authenticator: Authenticator) -> ChallengeType:
         """Return how an authenticator of a kind that is switched on is challenged."""
         return challenge_type(self.credentials, authenticator)
 
     def _explained(self, answering: Sequence[Authenticator]) -> str:
-        wanted = [str(t) for t in self.request.types] or list(self.request.kinds) or ["recovery-code"]
+        wanted = [str(t) for t in self.request.types] or list(self.request.kinds)
+        if not wanted or (self.request.authenticator_id and not answering):
+            wanted = [RECOVERY_CODE]
         word = "type" if len(wanted) == 1 else "types"
         any_of = "the" if len(wanted) == 1 else "any of the"
         supported = ", ".join(dict.fromkeys(str(self.type_of(a)) for a in answering))

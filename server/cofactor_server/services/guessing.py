@@ -76,9 +76,10 @@ class Guessing:
         return self._credentials.open_answer(challenge)
 
     def judge(self, work: Work, attempt: Attempt, candidate: Candidate) -> Proven | NotProven | CofactorError:
-        """Judge what a device signed. A signature can't be guessed, so no budget bounds it and no failure is counted.
+        """Judge what a device or key signed. A signature can't be guessed: no budget bounds it, no failure is counted.
 
-        Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device.
+        Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device, and one
+        who sends junk for a security key would have it disabled.
         """
         verdict = self._verify(attempt, candidate, work.authenticators(attempt.user_id))
         match verdict:
@@ -86,10 +87,12 @@ class Guessing:
                 return self._approved(work, attempt, candidate.authenticator, verdict)
             case Denied():
                 return NotProven(denied=True)
-            case Mismatch(replay=replay, cloned=cloned):
+            case Mismatch(hint=hint, replay=replay, cloned=cloned):
                 name = _failure(replay=replay, cloned=cloned)
                 work.record(_event(attempt, name, candidate.authenticator))
-                return NotProven()
+                if cloned:
+                    work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, candidate.authenticator))
+                return NotProven(hint)
 
     def attempt(
         self, work: Work, attempt: Attempt, candidates: Sequence[Candidate]

@@ -8,7 +8,7 @@ from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Au
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.grants import AnswerPending, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Proof, Purpose
@@ -63,6 +63,11 @@ class Request:
             source=self.source,
         )
 
+    def attempt(self, proof: Proof, purpose: Purpose, now: int) -> Attempt:
+        """Return a proof as an attempt of this login."""
+        login, client = self.login, self.client
+        return Attempt(proof, login.user_id, client.id, client.name, login.id, self.source, purpose, now)
+
     @property
     def trail(self) -> Trail:
         """On whose account it is decided."""
@@ -101,9 +106,7 @@ class Redeemer:
         self, work: Work, request: Request, proof: Proof, candidates: Sequence[Candidate], now: int, purpose: Purpose
     ) -> Proven | NotProven | CofactorError:
         """Try the proof against the candidates."""
-        login, client = request.login, request.client
-        attempt = Attempt(proof, login.user_id, client.id, client.name, login.id, request.source, purpose, now)
-        return self.guessing.attempt(work, attempt, candidates)
+        return self.guessing.attempt(work, request.attempt(proof, purpose, now), candidates)
 
     def complete(
         self, work: Work, request: Request, proven: Proven, now: int, *, shown_at: int | None = None
@@ -238,7 +241,7 @@ class RedeemOob:
             return settled
         challenge = work.challenge(login.user_id, self.challenge_id)
         authenticator = bound(work, login, challenge, now) if challenge is not None else None
-        if challenge is None or authenticator is None:
+        if challenge is None or authenticator is None or authenticator.kind == WEBAUTHN:  # which has a grant of its own
             work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
         match challenge.standing(now):

@@ -24,6 +24,7 @@ from cofactor_server.domain.grants import (
     VouchedGrant,
 )
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.proofs import PublicKeyCredential
 from cofactor_server.domain.requests import Introspection
 from cofactor_server.domain.users import User
 from cofactor_server.errors import (
@@ -35,12 +36,12 @@ from cofactor_server.errors import (
     RefreshTokenInvalid,
     TooManyRequests,
     UnauthorizedClient,
-    Unimplemented,
     UserBlocked,
     VouchRefused,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services import vouching
+from cofactor_server.services.asserting import RedeemWebAuthn
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
@@ -137,7 +138,7 @@ class Tokens:
                 case MfaOobGrant():
                     return await self._oob(caller, client, grant, request_id)
                 case MfaWebAuthnGrant():
-                    raise Unimplemented
+                    return await self._webauthn(caller, client, grant, request_id)
 
     def json_web_keys(self) -> Sequence[Mapping[str, str]]:
         """Return the public keys, RFC 7517."""
@@ -311,6 +312,15 @@ class Tokens:
         decision = RedeemOob(self._redeemer, request, challenge_id, grant.binding_code)
         decided: Issue | AnswerPending = await self._decider.decide(caller, decision)
         return decided if isinstance(decided, AnswerPending) else await self._mint.tokens(decided, client)
+
+    async def _webauthn(self, caller: Caller, client: Client, grant: MfaWebAuthnGrant, request_id: str) -> Outcome:
+        repeat = Repeat.of(
+            client.id, request_id, GrantType.MFA_WEBAUTHN, grant.mfa_token, grant.oob_code, grant.credential_json
+        )
+        request = self._request(caller, client, grant.mfa_token, repeat)
+        challenge_id = self._oob_codes.open(grant.oob_code)
+        credential = PublicKeyCredential(grant.credential_id, grant.credential_json)
+        return await self._minted(caller, client, RedeemWebAuthn(self._redeemer, request, challenge_id, credential))
 
     def _request(self, caller: Caller, client: Client, mfa_token: str, repeat: Repeat | None) -> Request:
         login = self._logins.redeemed(mfa_token)

@@ -33,6 +33,7 @@ SECRET = Shape(re.compile("[^\x00]*").fullmatch, "holds a NUL")
 VISIBLE = Shape(re.compile("[!-~]*").fullmatch, "holds a character that is not visible ASCII")
 # RFC 6749 appendix A.4
 SCOPE = Shape(re.compile(r"[ !#-\[\]-~]*").fullmatch, "holds a character that RFC 6749 section 3.3 does not allow")
+BASE64URL = Shape(re.compile("[A-Za-z0-9_-]*").fullmatch, "holds an id that is not base64url")
 WORD = Shape(re.compile("[a-z0-9_-]*").fullmatch, "holds other characters than a-z, 0-9, _ and -")
 
 

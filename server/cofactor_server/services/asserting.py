@@ -1,0 +1,70 @@
+"""The mfa-webauthn grant decided: a security key or passkey that answered a challenge of this login."""
+
+from dataclasses import dataclass, field, replace
+
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
+from cofactor_server.domain.events import EventName
+from cofactor_server.domain.factor_kinds import WEBAUTHN
+from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.proofs import PublicKeyCredential, Purpose
+from cofactor_server.errors import CofactorError, InvalidPublicKeyCredential, OobCodeExpired, OobCodeMalformed
+from cofactor_server.services.guessing import Candidate, NotProven, Proven
+from cofactor_server.services.redeeming import Redeemer, Request, bound
+from cofactor_server.store.work import Needs, Work
+
+
+@dataclass(frozen=True, slots=True)
+class RedeemWebAuthn:
+    """Decides the mfa-webauthn grant: logs in with a registered credential, or registers one."""
+
+    redeemer: Redeemer
+    request: Request
+    challenge_id: str
+    credential: PublicKeyCredential = field(repr=False)
+
+    @property
+    def needs(self) -> Needs:
+        """The challenge, the user's authenticators and whether the mfa_token is spent."""
+        return self.request.needs(challenge_id=self.challenge_id)
+
+    def decide(self, work: Work) -> Issue | CofactorError:
+        """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2).
+
+        A challenge takes one answer, good or bad (S160).
+        """
+        now = self.redeemer.clock.now()
+        request, login = self.request, self.request.login
+        if (settled := self.redeemer.settled(work, request, now)) is not None:
+            return settled
+        challenge = work.challenge(login.user_id, self.challenge_id)
+        authenticator = bound(work, login, challenge, now) if challenge is not None else None
+        if challenge is None or authenticator is None or authenticator.kind != WEBAUTHN:
+            work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
+            return OobCodeMalformed()
+        if challenge.standing(now) is not Standing.PENDING:
+            return OobCodeExpired()
+        candidate = Candidate(self._answering(work, challenge, authenticator), challenge)
+        attempt = request.attempt(self.credential, challenge.purpose, now)
+        verdict = self.redeemer.guessing.judge(work, attempt, candidate)
+        proven = isinstance(verdict, Proven)
+        state = ChallengeState.REDEEMED if proven else ChallengeState.SUPERSEDED
+        work.save_challenge(replace(challenge, state=state, answered_at=now))
+        match verdict:
+            case Proven():
+                return self.redeemer.complete(work, request, verdict, now)
+            case NotProven(hint=hint):
+                return InvalidPublicKeyCredential(hint=hint) if hint else InvalidPublicKeyCredential()
+        return verdict
+
+    def _answering(self, work: Work, challenge: Challenge, authenticator: Authenticator) -> Authenticator:
+        """Return whose credential is presented: the challenged authenticator, or another of the user's that is usable.
+
+        A challenge that named no authenticator lists all of the user's credentials, and the user takes the key at hand.
+        Which ones it lists was sealed with it, and is for the factor to compare.
+        """
+        if challenge.purpose is Purpose.ENROLL:
+            return authenticator
+        mine = work.authenticators(authenticator.user_id)
+        others = (a for a in mine if a.kind == WEBAUTHN and a.usable() and a.unique_ref == self.credential.id)
+        return next(others, authenticator)
