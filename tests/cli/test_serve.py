@@ -115,6 +115,15 @@ def test_unix_sockets_are_served_and_removed(deployed: Invoke, start: Start, tmp
     assert not http.exists()
 
 
+@pytest.mark.parametrize("kind", ["sms", "voice", "email"])
+def test_a_factor_whose_messages_nobody_carries_is_not_served(
+    kind: str, deployed: Invoke, environment: dict[str, str]
+) -> None:
+    environment["COFACTOR_FACTORS"] = f"totp,{kind}"
+    line = line_of(deployed("serve"))
+    assert line == f"cofactor: COFACTOR_FACTORS: nothing carries {kind}; name a provider in COFACTOR_DELIVERY"
+
+
 def test_several_workers_are_not_for_sqlite(deployed: Invoke) -> None:
     assert "COFACTOR_WORKERS" in line_of(deployed("serve", "--workers", "2"))
 

@@ -21,7 +21,7 @@ def texts() -> Texts:
 @pytest.mark.parametrize("purpose", Purpose)
 @pytest.mark.parametrize("channel", ["sms", "email"])
 def test_a_message_begins_with_the_code(channel: str, purpose: Purpose, language: str, texts: Texts) -> None:
-    written = texts.written(Message(channel, NUMBER, CODE, purpose=purpose, language=language), "m1")
+    written = texts.written(Message(channel, NUMBER, CODE, purpose=purpose, languages=(language,)), "m1")
     assert written.text.startswith(CODE)
     assert "Example & Co" in written.text
     assert (channel == "sms") == (not written.subject)
@@ -32,7 +32,7 @@ def test_a_message_begins_with_the_code(channel: str, purpose: Purpose, language
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("purpose", Purpose)
 def test_a_voice_speaks_digit_by_digit_and_twice(purpose: Purpose, language: str, texts: Texts) -> None:
-    written = texts.written(Message("voice", NUMBER, CODE, purpose=purpose, language=language), "m1")
+    written = texts.written(Message("voice", NUMBER, CODE, purpose=purpose, languages=(language,)), "m1")
     assert written.text.count("4, 9, 2, 0, 3, 9") == 2
     assert CODE not in written.text
 
@@ -41,7 +41,7 @@ def test_a_voice_speaks_digit_by_digit_and_twice(purpose: Purpose, language: str
 def test_each_purpose_has_a_text_of_its_own(language: str, texts: Texts) -> None:
     for channel in CHANNELS:
         said = {
-            texts.written(Message(channel, NUMBER, CODE, purpose=purpose, language=language), "m1").text
+            texts.written(Message(channel, NUMBER, CODE, purpose=purpose, languages=(language,)), "m1").text
             for purpose in Purpose
         }
         assert len(said) == 2
@@ -52,9 +52,9 @@ def test_each_purpose_has_a_text_of_its_own(language: str, texts: Texts) -> None
 @pytest.mark.parametrize("channel", ["sms", "email", "voice"])
 def test_a_notice_says_what_happened_and_when(channel: str, name: NoticeName, language: str, texts: Texts) -> None:
     facts = {"kind": "totp", "time": "2026-11-24 12:08 UTC", "source": "203.0.113.9"}
-    written = texts.written(Message(channel, NUMBER, notice=name, facts=facts, language=language), "m1")
+    written = texts.written(Message(channel, NUMBER, notice=name, facts=facts, languages=(language,)), "m1")
     other = texts.written(
-        Message(channel, NUMBER, notice=name, facts=facts, language=LANGUAGES[language == "en"]), "m1"
+        Message(channel, NUMBER, notice=name, facts=facts, languages=(LANGUAGES[language == "en"],)), "m1"
     )
     assert facts["time"] in written.text
     assert "Example & Co" in written.text + written.subject
@@ -69,7 +69,7 @@ def test_every_notice_has_a_text_of_its_own(texts: Texts) -> None:
 
 def test_a_language_that_nobody_wrote_is_the_deployments(texts: Texts) -> None:
     def first_word(chosen: Texts, language: str) -> str:
-        return chosen.written(Message("voice", NUMBER, CODE, language=language), "m1").text.split(".")[0]
+        return chosen.written(Message("voice", NUMBER, CODE, languages=(language,)), "m1").text.split(".")[0]
 
     assert [first_word(texts, tag) for tag in ("", "xx", "de-AT", "de_DE", "DE", "fr-CA")] == [
         "Hello",
@@ -79,6 +79,8 @@ def test_a_language_that_nobody_wrote_is_the_deployments(texts: Texts) -> None:
         "Guten Tag",
         "Bonjour",
     ]
+    several = texts.written(Message("voice", NUMBER, CODE, languages=("nl", "fr-BE", "en")), "m1")
+    assert several.locale == "fr-FR"
     assert first_word(Texts("Example", language="es"), "xx") == "Hola"
 
 
@@ -93,9 +95,9 @@ def test_what_an_operator_wrote_replaces_ours_and_adds_languages(tmp_path: Path)
     (tmp_path / "de.toml").write_text('[sms]\nlogin.text = "{{ code }} fuer {{ friendly_name }}"\n')
     (tmp_path / "pt.toml").write_text('locale = "pt-BR"\n[email.login]\nsubject = "Codigo\\nhoje"\n')
     texts = Texts("Example", folder=tmp_path)
-    assert texts.written(Message("sms", NUMBER, CODE, language="de"), "m1").text == f"{CODE} fuer Example"
-    assert texts.written(Message("voice", NUMBER, CODE, language="de"), "m1").text.startswith("Guten Tag")
-    mail = texts.written(Message("email", "a@example.com", CODE, language="pt-BR"), "m1")
+    assert texts.written(Message("sms", NUMBER, CODE, languages=("de",)), "m1").text == f"{CODE} fuer Example"
+    assert texts.written(Message("voice", NUMBER, CODE, languages=("de",)), "m1").text.startswith("Guten Tag")
+    mail = texts.written(Message("email", "a@example.com", CODE, languages=("pt-BR",)), "m1")
     assert (mail.subject, mail.locale) == ("Codigo hoje", "pt-BR")
     assert mail.text.startswith(f"{CODE} is your")
 

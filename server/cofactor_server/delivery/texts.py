@@ -1,7 +1,7 @@
 """What messages say: Jinja2 in its sandbox, one file a language, each text replaceable by the operator's."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,7 +73,7 @@ class Texts:
 
     def written(self, message: Message, message_id: str) -> Outgoing:
         """Return a message as it leaves, under an id of its own."""
-        texts = self._texts[self._chosen(message.language)]
+        texts = self._texts[self._chosen(message.languages)]
         values = {
             "code": message.code,
             "digits": ", ".join(message.code),
@@ -95,12 +95,14 @@ class Texts:
             payload=message.payload,
         )
 
-    def _chosen(self, language: str) -> str:
-        tag = language.replace("_", "-")
-        for candidate in (tag, tag.partition("-")[0].lower(), self._language):
-            if candidate in self._texts:
-                return candidate
-        return DEFAULT
+    def _chosen(self, languages: Sequence[str]) -> str:
+        """Return the first language that there is: as it is called, or without its region (RFC 4647 section 3.4)."""
+        for language in languages:
+            tag = language.replace("_", "-")
+            for candidate in (tag, tag.partition("-")[0].lower()):
+                if candidate in self._texts:
+                    return candidate
+        return self._language
 
 
 def _of_code(texts: Mapping[Key, Template], message: Message) -> tuple[Template, Template | None]:

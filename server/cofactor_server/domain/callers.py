@@ -49,6 +49,8 @@ class Caller:
     deadline: float | None = None
     """Event loop time after which nothing needs to be decided for this caller."""
     device: Device | None = None
+    accepted_languages: str = ""
+    """As the caller's `accept-language` has them, which is not parsed unless something is written to somebody."""
 
     @property
     def user_id(self) -> str:

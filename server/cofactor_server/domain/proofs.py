@@ -144,8 +144,8 @@ class Message:
     payload: Mapping[str, str] | None = field(default=None, repr=False)
     """What a push carries to the app on the device; it is not shown."""
     purpose: Purpose = Purpose.LOGIN
-    language: str = ""
-    """A BCP 47 tag such as `de` or `pt-BR`; empty for the deployment's own."""
+    languages: tuple[str, ...] = ()
+    """BCP 47 tags such as `de` or `pt-BR`, best first; none of them known: the deployment's own."""
     notice: NoticeName | None = None
     """What the user is told of, where this is no code."""
     facts: Mapping[str, str] = field(default_factory=dict)

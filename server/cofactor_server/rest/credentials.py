@@ -106,6 +106,10 @@ def _client(client_id: str, secret: str) -> Metadata:
 
 
 def _forwarded(request: Request) -> Metadata:
-    """Pass on the end user's address that a client states; whether it may is the server's decision."""
-    value = request.headers.get("auth0-forwarded-for", "").strip()
-    return (("cofactor-forwarded-for", value),) if _sendable(value) and len(value) <= MAX_FORWARDED else ()
+    """Pass on the languages that are wanted, and the end user's address that a client states.
+
+    Whether it may state one is the server's decision.
+    """
+    stated = (("auth0-forwarded-for", "cofactor-forwarded-for"), ("accept-language", "accept-language"))
+    found = ((key, request.headers.get(header, "").strip()) for header, key in stated)
+    return tuple((key, value) for key, value in found if value and _sendable(value) and len(value) <= MAX_FORWARDED)

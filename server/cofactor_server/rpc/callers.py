@@ -167,7 +167,7 @@ class Admission:
             presented = credentials.read(context.invocation_metadata())
             client, login, access = await self._verified(rule, presented, context)
             source = self._sources.of(context, client, presented)
-            caller = Caller(client, login, access, source, deadline)
+            caller = Caller(client, login, access, source, deadline, accepted_languages=presented.languages)
         _CALLER.set(caller)
         return caller
 

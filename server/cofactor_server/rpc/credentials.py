@@ -13,6 +13,7 @@ MAX_SECRET = 512
 MAX_TOKEN = 4096
 MAX_BASIC = 2_048  # both halves form-urlencoded, then base64
 MAX_FORWARDED = 1024
+MAX_LANGUAGES = 200
 
 CLIENT_ID = "cofactor-client-id"
 CLIENT_SECRET = "cofactor-client-secret"
@@ -36,6 +37,8 @@ class Credentials:
     forwarded_for: str = ""
     proxied_for: str = ""
     """`x-forwarded-for`, its values joined in their order."""
+    languages: str = ""
+    """`accept-language`: what messages are written in, if there are texts."""
 
 
 def read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Credentials:
@@ -86,12 +89,17 @@ def _take_proxied(found: Credentials, value: str) -> None:
     found.proxied_for = joined[-MAX_FORWARDED:]
 
 
+def _take_languages(found: Credentials, value: str) -> None:
+    found.languages = value[:MAX_LANGUAGES]
+
+
 _KEYS: Mapping[str, Callable[[Credentials, str], None]] = {
     "authorization": _take_authorization,
     CLIENT_ID: _take_client_id,
     CLIENT_SECRET: _take_secret,
     FORWARDED_FOR: _take_forwarded,
     "x-forwarded-for": _take_proxied,
+    "accept-language": _take_languages,
 }
 
 

@@ -8,6 +8,7 @@ from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE
+from cofactor_server.domain.languages import preferred
 from cofactor_server.domain.proofs import Message, Purpose
 from cofactor_server.errors import CofactorError, DeliveryFailed, FactorDisabled
 from cofactor_server.seams import Clock
@@ -91,7 +92,7 @@ class Dispatch:
         if message is None:
             return
         try:
-            await self._send(message)
+            await self._send(replace(message, languages=message.languages or preferred(caller.accepted_languages)))
         except CofactorError as failure:
             refunded = isinstance(failure, DeliveryFailed)
             withdraw = Withdraw(self._credentials, self._clock, challenge, refunded, code_before)
