@@ -138,8 +138,10 @@ async def test_without_a_token_nothing_was_sent(
     assert peer.received == []
 
 
-@pytest.mark.parametrize("given", [{"private_key": "junk"}, {"private_key": pem(KEY)[:200]}])
-async def test_an_account_whose_key_is_none_is_refused(
+@pytest.mark.parametrize(
+    "given", [{"private_key": "junk"}, {"private_key": pem(KEY)[:200]}, {"token_uri": "http://example.com/"}]
+)
+async def test_an_account_that_cannot_be_used_safely_is_refused(
     given: dict[str, Any], google: Gateway, trust: ssl.SSLContext, clock: MovableClock
 ) -> None:
     with pytest.raises(ValueError, match="service account"):

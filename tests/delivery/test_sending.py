@@ -3,14 +3,17 @@
 import io
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 from cofactor_server.delivery.provider import NoSuchDestination, NotTaken, Outgoing, ProviderRefuses
-from cofactor_server.delivery.sending import ATTEMPTS
+from cofactor_server.delivery.sending import ATTEMPTS, Delivery
+from cofactor_server.delivery.texts import Texts
 from cofactor_server.delivery.twilio import Twilio
 from cofactor_server.delivery.webhook import Webhook
 from cofactor_server.domain.proofs import Message
 from cofactor_server.errors import DeliveryFailed, DestinationRefused, FactorDisabled
+from cofactor_server.seams import SystemEntropy
 
 from tests.delivery.conftest import CODE, NUMBER, delivery
 from tests.delivery.gateway import Answer, Fault, Gateway, unused_url
@@ -170,6 +173,17 @@ async def test_whatever_a_provider_raises_is_a_failed_delivery(
     await fail(sending, 1)
     assert provider.asked == 1
     assert not any(secret in log.getvalue() for secret in (NUMBER, CODE))
+
+
+async def test_a_text_that_does_not_render_after_all_is_a_failed_delivery(
+    clock: MovableClock, log: io.StringIO, tmp_path: Path
+) -> None:
+    (tmp_path / "en.toml").write_text("[sms]\nlogin.text = '{% if code != \"123456\" %}{{ nothing }}{% endif %}'\n")
+    provider = Scripted()
+    sending = Delivery({"sms": ("p", provider)}, Texts("Example", folder=tmp_path), clock, SystemEntropy())
+    await fail(sending, 1)
+    assert provider.asked == 0
+    assert CODE not in log.getvalue()
 
 
 async def test_a_channel_without_a_provider_is_not_carried(clock: MovableClock) -> None:

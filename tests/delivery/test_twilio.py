@@ -57,6 +57,7 @@ async def test_a_messaging_service_sends_and_does_not_call(peer: Gateway, trust:
         (Answer(400, {"code": 21614}), NoSuchDestination),
         (Answer(400, {"code": 21610}), NoSuchDestination),
         (Answer(403, {"code": 21408}), NoSuchDestination),
+        (Answer(400, {"code": 21999}), NoSuchDestination),
         (Answer(429, {"code": 20429}), NotTaken),
         (Answer(429, {}), NotTaken),
         (Answer(503, {}), NotTaken),

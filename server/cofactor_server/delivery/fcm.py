@@ -5,7 +5,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 from joserfc import jwt
@@ -14,6 +14,7 @@ from joserfc.jwk import RSAKey
 from cofactor_server.delivery.posting import Poster, failure, members
 from cofactor_server.delivery.provider import NoSuchDestination, NotTaken, Outgoing, ProviderRefuses
 from cofactor_server.domain.challenges import CHALLENGE_LIFE
+from cofactor_server.origin import is_loopback
 from cofactor_server.seams import HOUR, MINUTE, SECOND, Clock
 
 API = "https://fcm.googleapis.com"
@@ -23,6 +24,13 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SERVICE = "fcm"
 
 _GONE = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH"})
+
+
+def _secure(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise ValueError("a token is asked for over https")
+    return url
 
 
 class Fcm:
@@ -43,7 +51,7 @@ class Fcm:
     def __init__(self, account: Mapping[str, Any], trust: ssl.SSLContext, clock: Clock, *, base: str = API) -> None:
         try:
             project, self._email = str(account["project_id"]), str(account["client_email"])
-            self._token_uri = str(account["token_uri"])
+            self._token_uri = _secure(str(account["token_uri"]))
             self._key = RSAKey.import_key(str(account["private_key"]))
             self._key_id = str(account.get("private_key_id", ""))
         except (KeyError, ValueError, TypeError):

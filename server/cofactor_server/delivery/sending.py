@@ -55,9 +55,9 @@ class Guarded:
         try:
             async with asyncio.timeout(deadline):
                 await self._attempts(outgoing)
-        except NoSuchDestination:
+        except NoSuchDestination as refusal:
             self._breaker.succeeded()
-            log.info("destination refused", provider=self.name, channel=outgoing.channel)
+            log.info("destination refused", provider=self.name, channel=outgoing.channel, said=str(refusal))
             raise DestinationRefused from None
         except Failure as failure:
             self._failed(outgoing, type(failure).__name__, str(failure))
@@ -131,7 +131,13 @@ class Delivery:
             log.error("no provider", channel=message.channel)
             raise FactorDisabled
         message_id = str(uuid.UUID(bytes=self._entropy.octets(16), version=4))
-        await guarded.carry(self._texts.written(message, message_id), self._deadline)
+        try:
+            outgoing = self._texts.written(message, message_id)
+        except Exception as error:
+            # An operator's template that renders with the samples need not render with everything.
+            log.error("text unusable", channel=message.channel, languages=message.languages, cause=type(error).__name__)
+            raise DeliveryFailed(retry_after=ASK_AGAIN) from None
+        await guarded.carry(outgoing, self._deadline)
 
     async def close(self) -> None:
         """Close every provider."""

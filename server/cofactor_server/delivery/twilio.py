@@ -15,10 +15,11 @@ SMS, VOICE = "sms", "voice"
 _ACCOUNT = re.compile(r"AC[0-9a-f]{32}")
 _SERVICE = re.compile(r"MG[0-9a-f]{32}")
 
-_NO_SUCH_NUMBER = frozenset({13223, 13224, 21211, 21214, 21217, 21401, 21421, 21601, 21614})
-"""Not a number, or none that can be reached or take a text message."""
-_NOT_THERE = frozenset({21215, 21216, 21408, 21610, 21612})
-"""The account may not send there, or its owner wants no messages."""
+_CALL_REFUSED = frozenset({13223, 13224})
+_ABOUT_US = frozenset({21210, 21212, 21213, 21602, 21603, 21606, 21607, 21617, 21619})
+"""Of the codes from 21000 those about sender and text. The others are about the number: it is none, can't be reached,
+is where the account may not send, or its owner wants no messages. Whoever picks numbers must not be able to have the
+provider left alone."""
 _BUSY = frozenset({20429, 21611})
 """Too many calls to the API, or a full queue."""
 
@@ -73,10 +74,11 @@ class Twilio:
 
 def _failure(response: httpx2.Response) -> Exception:
     code = members(response).get("code")
-    if code in _NO_SUCH_NUMBER or code in _NOT_THERE:
-        return NoSuchDestination(f"Twilio {code}")
     if code in _BUSY:
         return NotTaken(f"Twilio {code}")
+    about_the_number = isinstance(code, int) and code // 1000 == 21 and code not in _ABOUT_US
+    if about_the_number or code in _CALL_REFUSED:
+        return NoSuchDestination(f"Twilio {code}")
     return failure(response, f"Twilio {code}" if isinstance(code, int) else "")
 
 

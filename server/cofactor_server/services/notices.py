@@ -11,7 +11,6 @@ from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.factor_kinds import EMAIL, SMS, VOICE
 from cofactor_server.domain.proofs import Message
 from cofactor_server.errors import CofactorError, DestinationRefused
-from cofactor_server.factors.registry import CredentialUnreadable
 from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND, Clock
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.records import Records
@@ -80,9 +79,9 @@ class Recipients:
             return None
         try:
             to = self._credentials.address(authenticator)
-        except (SealBroken, CredentialUnreadable):
-            # One row that can't be read does not keep the others from being told.
-            log.error("address unreadable", kind=authenticator.kind)
+        except Exception as error:
+            # An unreadable row, or a plugin's bug, neither undoes the change nor keeps the others from being told.
+            log.error("address unreadable", kind=authenticator.kind, cause=type(error).__name__)
             return None
         return Address(authenticator.kind, to) if to else None
 
