@@ -128,12 +128,12 @@ def _logged_in(
     password = password or ask_password(from_stdin=password_stdin)
     metadata = (("cofactor-client-id", client_id), *((("cofactor-client-secret", secret),) if secret else ()))
     try:
-        with _channel(target, ca_file) as channel:
+        with open_channel(target, ca_file) as channel:
             user = AsUser(channel, metadata, issuer)
             user.log_in(username, password, realm)
             yield user
     except grpc.RpcError as error:
-        raise Problem(_refusal(error, target)) from None
+        raise Problem(refusal_text(error, target)) from None
 
 
 def as_user(command: Callable[..., None]) -> Callable[..., None]:
@@ -152,7 +152,8 @@ def as_user(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _channel(target: str, ca_file: Path | None) -> "grpc.Channel":
+def open_channel(target: str, ca_file: Path | None) -> "grpc.Channel":
+    """Return a channel to a server: over TLS, unless it is on this machine and no authorities are named."""
     import grpc
 
     from cofactor_server.origin import is_loopback
@@ -164,7 +165,8 @@ def _channel(target: str, ca_file: Path | None) -> "grpc.Channel":
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots))
 
 
-def _refusal(error: Any, target: str) -> str:
+def refusal_text(error: Any, target: str) -> str:
+    """Return one line about a call that a server refused, or that did not reach it."""
     import grpc
 
     if error.code() is grpc.StatusCode.UNAVAILABLE:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cofactor_server import logs
-from cofactor_server.cli import authenticators, clients, keys, server, users
+from cofactor_server.cli import authenticators, clients, device, keys, server, users
 from cofactor_server.cli.output import explained
 
 
@@ -37,6 +37,7 @@ server.register(app)
 app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
 app.add_typer(authenticators.app, name="authenticators")
+app.add_typer(device.app, name="device")
 app.add_typer(keys.app, name="keys")
 
 
