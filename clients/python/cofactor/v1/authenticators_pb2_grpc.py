@@ -139,9 +139,9 @@ class AuthenticatorServiceServicer(object):
 
     def PairDevice(self, request, context):
         """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
-        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
-        whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
-        PAIRING_NOT_FOUND.
+        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved and the
+        authenticator active from then on; whoever began the enrollment gets tokens by IssueToken with the oob_code. A
+        repeated call answers PAIRING_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,9 +60,9 @@ class AuthenticatorServiceStub:
     """
     PairDevice: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]
     """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
-    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
-    whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
-    PAIRING_NOT_FOUND.
+    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved and the
+    authenticator active from then on; whoever began the enrollment gets tokens by IssueToken with the oob_code. A
+    repeated call answers PAIRING_NOT_FOUND.
     """
     CreateDeviceNonce: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.CreateDeviceNonceRequest, _authenticators_pb2.CreateDeviceNonceResponse]
     """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one."""
@@ -105,9 +105,9 @@ class AuthenticatorServiceAsyncStub(AuthenticatorServiceStub):
     """
     PairDevice: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]  # type: ignore[assignment]
     """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
-    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
-    whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
-    PAIRING_NOT_FOUND.
+    other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved and the
+    authenticator active from then on; whoever began the enrollment gets tokens by IssueToken with the oob_code. A
+    repeated call answers PAIRING_NOT_FOUND.
     """
     CreateDeviceNonce: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.CreateDeviceNonceRequest, _authenticators_pb2.CreateDeviceNonceResponse]  # type: ignore[assignment]
     """Makes a nonce for one signed call of a device: WatchDevice, UpdateDevice or RemoveDevice. Anyone gets one."""
@@ -183,9 +183,9 @@ class AuthenticatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_authenticators_pb2.PairDeviceResponse, _abc.Awaitable[_authenticators_pb2.PairDeviceResponse]]:
         """Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
-        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved by this, and
-        whoever began the enrollment confirms it with IssueToken and the oob_code. A repeated call answers
-        PAIRING_NOT_FOUND.
+        other credentials; it proves to hold the private key by signing. The enrollment's challenge is approved and the
+        authenticator active from then on; whoever began the enrollment gets tokens by IssueToken with the oob_code. A
+        repeated call answers PAIRING_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
