@@ -168,7 +168,7 @@ class Phone:
         return self.state(seen["challenge"], seen["shown"].encode(), number, now, signer, **changes)
 
     def state(
-        self, challenge: str, shown: bytes, number: str, now: int, signer: Ed25519 | None = None, **changes: Any
+        self, challenge: str, shown: bytes, number: str, now: int, /, signer: Ed25519 | None = None, **changes: Any
     ) -> Signed:
         said = {
             "type": "cofactor.answer",
