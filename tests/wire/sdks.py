@@ -49,6 +49,8 @@ class Challenge:
     challenge_type: str
     oob_code: str = field(default="", repr=False)
     binding_method: str = ""
+    number: str = field(default="", repr=False)
+    """What the user types on the device, where the SDK hands on members that it does not know."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,8 @@ class ServerPython:
         factor = {"oob": "sms"}.get(challenge_type, challenge_type)
         given = {"mfa_token": token, "factor_type": factor, "authenticator_id": authenticator_id}
         said = self._run(self._client.challenge_authenticator(given))
-        return Challenge(said.challenge_type, said.oob_code or "", said.binding_method or "")
+        number = (said.model_extra or {}).get("number", "")
+        return Challenge(said.challenge_type, said.oob_code or "", said.binding_method or "", number)
 
     def verify(self, token: str, **proof: str) -> Tokens:
         return _tokens(self._run(self._client.verify({"mfa_token": token, **proof})).model_dump(exclude_none=True))

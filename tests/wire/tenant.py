@@ -1,8 +1,10 @@
 """A deployment that serves HTTPS from a thread of its own, so that SDKs which block can call it."""
 
 import asyncio
+import gc
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind, name_of
 
 from tests.authorities import Authority, write
+from tests.factors.devices import Phone
+from tests.flows.phones import Owned
 from tests.world import API, PASSWORD, World, world_on
 
 T = TypeVar("T")
@@ -23,7 +27,7 @@ P = ParamSpec("P")
 
 AUTH0 = "http://auth0.com/oauth/grant-type/"
 MFA_SCOPE = "enroll read:authenticators remove:authenticators"
-KINDS = frozenset({"totp", "sms", "voice", "email", "recovery-code"})
+KINDS = frozenset({"totp", "sms", "voice", "email", "push", "recovery-code"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Tenant:
         """PEM file of who signed the certificate."""
         self.trust = ssl.create_default_context(cafile=authority)
         self.world = world
+        self.channel = world.app.local_channel()
+        """For phones, which speak gRPC."""
         self._loop = loop
         self._people = 0
         client, secret = self.do(world.client())
@@ -57,16 +63,21 @@ class Tenant:
         """Run something on the deployment's loop, and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
-    def person(self, *, mfa_policy: MfaPolicy | None = None) -> Person:
-        """Create a user whom no other test knows."""
+    def person(self, *, mfa_policy: MfaPolicy | None = None, email: str = "") -> Person:
+        """Create a user whom no other test knows; an address is one that was verified."""
         self._people += 1
         person = Person(f"person-{self._people}@example.test")
-        self.do(self.world.user(person.name, mfa_policy=mfa_policy))
+        self.do(self.world.user(person.name, mfa_policy=mfa_policy, email=email, email_verified=bool(email)))
         return person
 
     def code_sent_to(self, destination: str) -> str:
         """Return the code of the newest message to a number or address."""
         return next(message.code for message in reversed(self.world.outbox.sent) if message.to == destination)
+
+    def phone(self, barcode_uri: str) -> Owned:
+        """Return a phone that has scanned an enrollment's barcode."""
+
+        return Owned(self.world, self.channel, Phone(barcode_uri, "", ""))
 
     async def aside(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, beside the test's own loop."""
@@ -117,12 +128,17 @@ class Tenant:
         served = _Served(loop, folder, files)
         try:
             domain, world = asyncio.run_coroutine_threadsafe(served.start(), loop).result(timeout=30)
-            yield cls(domain, pem, world, loop)
+            tenant = cls(domain, pem, world, loop)
+            yield tenant
+            tenant.do(tenant.channel.close())
         finally:
             asyncio.run_coroutine_threadsafe(served.stop(), loop).result(timeout=30)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=10)
             loop.close()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # of connections that Node began and left
+                gc.collect()
 
 
 class _Served:
@@ -153,7 +169,7 @@ class _Served:
     async def _serve(self) -> None:
         sock = bind("127.0.0.1:0")
         domain = f"localhost:{sock.getsockname()[1]}"
-        listening = Listening(name_of(sock), None, tls=self._files, drain_seconds=0)
+        listening = Listening(name_of(sock), None, tls=self._files, drain_seconds=10)
         url = f"sqlite:///{self._folder / 'tenant.sqlite3'}"
         async with world_on(url, issuer=f"https://{domain}/", kinds=KINDS) as world:
             server = await HttpServer.started(world.app.http(), sock, listening)

@@ -106,6 +106,20 @@ def test_a_second_authenticator_is_added_with_an_access_token(tenant: Tenant, sd
     assert {row.type for row in sdk.list(sdk.login(person)) if row.active} >= {"otp", "phone", "recovery-code"}
 
 
+def test_a_verified_profile_address_is_there_to_fall_back_upon(tenant: Tenant, sdk: Sdk) -> None:
+    address = "chucknor@example.com"
+    person = tenant.person(email=address)
+    enroll_app(tenant, sdk, person)
+
+    token = sdk.login(person)
+    (row,) = [row for row in sdk.list(token) if row.type == "email"]
+    challenge = sdk.challenge(token, "oob", row.id)
+    tokens = sdk.verify(token, oob_code=challenge.oob_code, binding_code=tenant.code_sent_to(address))
+
+    assert (row.active, row.name) == (True, "chuc****@exam*******")
+    assert tokens.access_token
+
+
 @pytest.mark.parametrize("sdk", ["auth-js"], indirect=True)
 def test_an_authenticator_is_deleted_with_an_access_token(tenant: Tenant, sdk: Sdk, person: Person) -> None:
     app, _ = enroll_app(tenant, sdk, person)
