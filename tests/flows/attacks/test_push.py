@@ -147,7 +147,7 @@ async def test_the_number_is_no_binding_code(api: Api, world: World, phones: Sho
     _, phone = await phones.of_new_user(api, client)
     mfa_token, challenge = await prompted(api, client, phone)
 
-    assert await reason(api.oob(client, mfa_token, challenge.oob_code, challenge.number)) == "INVALID_BINDING_CODE"
+    assert isinstance(await api.oob(client, mfa_token, challenge.oob_code, challenge.number), Pending)
     assert await phone.answer(challenge.number) == APPROVED
 
 
