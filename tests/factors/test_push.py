@@ -10,7 +10,18 @@ from cofactor_server.domain.acr import Level, level_of
 from cofactor_server.domain.proofs import Account, Approved, Code, Denied, Mismatch, Possession, Prompt, Signed, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors import device_keys
-from cofactor_server.factors.push import LONGEST_STATEMENT, Push, PushCredential, PushExpected, Update, statement
+from cofactor_server.factors.push import (
+    LONGEST_STATEMENT,
+    Answer,
+    Pair,
+    Push,
+    PushCredential,
+    PushExpected,
+    Remove,
+    Update,
+    Watch,
+    statement,
+)
 from cofactor_server.factors.registry import register
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -371,6 +382,30 @@ def test_octets_are_spelled_in_one_way(text: str) -> None:
 def test_a_statement_is_of_a_bounded_length() -> None:
     with pytest.raises(ValueError, match="too long"):
         statement(Signed(b" " * (LONGEST_STATEMENT + 1), b""), Update)
+
+
+@pytest.mark.parametrize("kind", [Answer, Pair, Remove, Update, Watch])
+def test_a_statement_says_what_it_is(kind: type[Any]) -> None:
+    phone = Owner().phone
+    shown = b"{}"
+    stated: dict[Any, Signed] = {
+        Answer: phone.state("5a" * 16, shown, "123456", NOW),
+        Pair: phone.pair(),
+        Remove: phone.call("remove", "nonce"),
+        Update: phone.call("update", "nonce"),
+        Watch: phone.call("watch", "nonce"),
+    }
+    members = json.loads(stated[kind].payload)
+    del members["type"]
+    nameless = Signed(json.dumps(members).encode(), b"")
+
+    assert isinstance(statement(stated[kind], kind), kind)
+    for other, signed in stated.items():
+        if other is not kind:
+            with pytest.raises(ValueError, match=r".+"):
+                statement(signed, kind)
+    with pytest.raises(ValueError, match="type"):
+        statement(nameless, kind)
 
 
 def test_a_secret_is_in_no_repr() -> None:

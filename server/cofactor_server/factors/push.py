@@ -94,14 +94,16 @@ Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,128}\Z")]
 """What rows are looked up by, before anything is verified."""
 
 
-class _Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+class _Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    # The type is a field of each: a tag may be left out where only one type is expected.
     version: Literal[1]
     issuer: str
 
 
-class Pair(_Statement, frozen=True, tag="cofactor.pair"):
+class Pair(_Statement, frozen=True, kw_only=True):
     """A device pairs."""
 
+    type: Literal["cofactor.pair"]
     secret_sha256: str
     key: PublicJwk
     name: str = ""
@@ -109,9 +111,10 @@ class Pair(_Statement, frozen=True, tag="cofactor.pair"):
     approve_only: bool = False
 
 
-class Answer(_Statement, frozen=True, tag="cofactor.answer"):
+class Answer(_Statement, frozen=True, kw_only=True):
     """A device's user decided."""
 
+    type: Literal["cofactor.answer"]
     challenge: str
     user: Name
     device: Name
@@ -129,18 +132,23 @@ class Call(_Statement, frozen=True):
     device: Name
 
 
-class Watch(Call, frozen=True, tag="cofactor.watch"):
+class Watch(Call, frozen=True, kw_only=True):
     """A device wants to hear of its prompts."""
 
+    type: Literal["cofactor.watch"]
 
-class Update(Call, frozen=True, tag="cofactor.update"):
+
+class Update(Call, frozen=True, kw_only=True):
     """A device is reached elsewhere from now on."""
 
+    type: Literal["cofactor.update"]
     push: PushAddress | None = None
 
 
-class Remove(Call, frozen=True, tag="cofactor.remove"):
+class Remove(Call, frozen=True, kw_only=True):
     """A device is given up."""
+
+    type: Literal["cofactor.remove"]
 
 
 class Push:
