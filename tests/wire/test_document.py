@@ -7,7 +7,8 @@ import schemathesis
 from cofactor_server.rest.app import create_app
 from cofactor_server.rpc.local import LocalChannel
 from hypothesis import HealthCheck, settings
-from schemathesis import Case, CheckContext, Response
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     ignored_auth,
@@ -21,22 +22,18 @@ from tests.wire.sdks import AuthJs
 from tests.wire.tenant import Tenant
 from tests.wire.test_factors import enroll_app, managing
 
-
-def no_fault(context: CheckContext, response: Response, case: Case[Any]) -> None:
-    """Refuse 5xx, but for the one answer that says what a version does not serve."""
-    assert response.status_code < 500 or response.json()["error"] == "unsupported"
-
-
 PROMISES = [
-    no_fault,
+    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
 ]
+pytestmark = pytest.mark.timeout(180)  # each test is hundreds of requests
+
 document = schemathesis.openapi.from_dict(create_app(LocalChannel([]), issuer="https://mfa.example.com/").openapi())
 bounded = settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,
