@@ -70,6 +70,19 @@ async def test_a_push_has_the_headers_and_body_that_apple_wants(
     assert token.claims == {"iss": "TEAM123456", "iat": clock.now() // 1_000_000}
 
 
+async def test_a_push_to_a_guardian_app_has_its_category_and_objects(apns: Apns, apple: Http2Gateway) -> None:
+    payload = {"txtkn": "tx", "c": "challenge", "s": '{"b":{"n":"Shop","v":""}}', "l": '{"n":"203.0.113.7"}'}
+    await apns.carry(outgoing("push", f"apns:{DEVICE}", subject="Example", text="Are you logging in?", payload=payload))
+    (request,) = apple.received
+    assert request.json["aps"]["category"] == "com.auth0.notification.authentication"
+    assert request.json["mfa"] == {
+        "txtkn": "tx",
+        "c": "challenge",
+        "s": {"b": {"n": "Shop", "v": ""}},
+        "l": {"n": "203.0.113.7"},
+    }
+
+
 async def test_a_provider_token_is_made_again_after_forty_minutes(
     apns: Apns, apple: Http2Gateway, clock: MovableClock
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+from typing import Any
 
 import httpx2
 from joserfc import jwt
@@ -17,6 +18,11 @@ API = "https://api.push.apple.com"
 SERVICE = "apns"
 TOKEN_LIFE = 40 * MINUTE
 """Apple wants a new token after 20 minutes at the earliest and 60 at the latest."""
+GUARDIAN_CATEGORY = "com.auth0.notification.authentication"
+"""Names the buttons that a Guardian app shows beside a push."""
+TRANSACTION = "txtkn"
+"""A member that only a push to a Guardian app has, and `OBJECTS` are those that are no texts there (contract 13.5)."""
+OBJECTS = frozenset({"s", "l"})
 
 _DEVICE = re.compile(r"[0-9a-fA-F]{32,200}")
 _GONE = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "Unregistered"})
@@ -79,10 +85,12 @@ class Apns:
             "apns-expiration": str((now + CHALLENGE_LIFE) // SECOND),
             "content-type": "application/json",
         }
-        body = {
-            "aps": {"alert": {"title": outgoing.subject, "body": outgoing.text}, "sound": "default"},
-            "mfa": dict(outgoing.payload or {}),
-        }
+        aps: dict[str, Any] = {"alert": {"title": outgoing.subject, "body": outgoing.text}, "sound": "default"}
+        mfa: dict[str, Any] = dict(outgoing.payload or {})
+        if TRANSACTION in mfa:
+            aps["category"] = GUARDIAN_CATEGORY
+            mfa = {name: json.loads(value) if name in OBJECTS else value for name, value in mfa.items()}
+        body = {"aps": aps, "mfa": mfa}
         response = await self._poster.post(f"/3/device/{device}", headers=headers, content=json.dumps(body).encode())
         if response.status_code != httpx2.codes.OK:
             raise self._failure(response)
