@@ -91,6 +91,9 @@ class Context:
     now: int
     """The server's time of decision, in microseconds since the Unix epoch; never the caller's (S93)."""
     source: str = ""
+    audience: str = ""
+    """What the login asks tokens for, and `scope` likewise; only where it is challenged."""
+    scope: str = ""
     transaction: Mapping[str, str] = field(default_factory=dict)
     siblings: tuple[Any, ...] = field(default=(), repr=False)
     """Decoded credentials of the user's other active authenticators of the same kind.
@@ -129,7 +132,23 @@ class PublicKeyCredential:
     """All of it, as JSON."""
 
 
-Proof: TypeAlias = Code | Signed | PublicKeyCredential
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The secret of a QR code, with what the device that read it says of itself (contract section 13.1)."""
+
+    secret: str = field(repr=False)
+    identifier: str = field(repr=False)
+    """What the device calls itself, and signs as."""
+    name: str
+    key: bytes = field(repr=False)
+    """A SubjectPublicKeyInfo of a sort that is taken; the holder of the secret states that it is the device's."""
+    push_service: str
+    push_token: str = field(repr=False)
+    token_sha256: bytes = field(repr=False)
+    """Of the token that the device gets, to change itself."""
+
+
+Proof: TypeAlias = Code | Signed | PublicKeyCredential | Ticket
 
 
 @dataclass(frozen=True, slots=True)

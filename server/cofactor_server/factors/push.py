@@ -29,10 +29,11 @@ from cofactor_server.domain.proofs import (
     Prompt,
     Proof,
     Signed,
+    Ticket,
     Verdict,
 )
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.factors import device_keys
+from cofactor_server.factors import device_keys, guardian
 from cofactor_server.factors.device_keys import PublicJwk, spelled
 from cofactor_server.seams import ALPHANUMERIC, MINUTE, SECOND, Entropy
 
@@ -72,6 +73,8 @@ class PushCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A SubjectPublicKeyInfo; empty while nothing has paired."""
     push: PushAddress | None = None
     approve_only: bool = False
+    account: guardian.Device | None = None
+    """What a device of the Guardian wire is known by; None for all others, and for none."""
 
     def __repr__(self) -> str:
         return f"PushCredential(paired={bool(self.key)}, approve_only={self.approve_only})"
@@ -85,6 +88,8 @@ class PushExpected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_id: str = ""
     mac: bytes = b""
     """Of the number; empty on devices that only approve."""
+    transaction: guardian.Transaction | None = None
+    """Of a device of the Guardian wire."""
 
     def __repr__(self) -> str:
         return "PushExpected(…)"
@@ -160,6 +165,7 @@ class Push:
     Args:
         entropy: Draws pairing secrets and numbers.
         strict: Refuse devices that only approve (S13).
+        guardian_url: A host of its own that apps of the Guardian wire know; empty without.
     """
 
     kind: Final = "push"
@@ -170,9 +176,10 @@ class Push:
     listed_type: Final = "push-notification"
     authenticator_type: Final = "oob"
 
-    def __init__(self, entropy: Entropy, *, strict: bool = False) -> None:
+    def __init__(self, entropy: Entropy, *, strict: bool = False, guardian_url: str = "") -> None:
         self._entropy = entropy
         self._strict = strict
+        self._guardian_url = guardian_url
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[PushCredential]:
         """Make a pairing secret; `barcode_uri` carries it (contract section 5).
@@ -193,30 +200,36 @@ class Push:
         if not credential.key:
             return Prompt(PushExpected(b""))
         shown = _shown(context)
+        if credential.account is not None:
+            transaction, payload = guardian.asked(self._entropy, context)
+            return Prompt(PushExpected(shown, transaction=transaction), send=_message(credential, payload))
         number, key_id, mac = "", "", b""
         if not credential.approve_only:
             number = self._entropy.choose(string.digits, NUMBER_LENGTH)
             key_id, mac = context.code_mac(number, "")
-        send = None
-        if credential.push is not None:
-            payload = {
-                "challenge": context.names.challenge_id,
-                "device": context.names.authenticator_id,
-                "shown": shown.decode(),
-                "number_wanted": "false" if credential.approve_only else "true",
-            }
-            send = Message("push", f"{credential.push.service.lower()}:{credential.push.token}", payload=payload)
-        return Prompt(PushExpected(shown, key_id, mac), {"number": number} if number else {}, send)
+        payload = {
+            "challenge": context.names.challenge_id,
+            "device": context.names.authenticator_id,
+            "shown": shown.decode(),
+            "number_wanted": "false" if credential.approve_only else "true",
+        }
+        show = {"number": number} if number else {}
+        return Prompt(PushExpected(shown, key_id, mac), show, _message(credential, payload))
 
     def verify(
         self, credential: PushCredential, expected: PushExpected, proof: Proof, context: Context
     ) -> Verdict[PushCredential]:
         """Accept a pairing once, and then what the paired device signed; a wrong number, and no, are denials."""
-        if not isinstance(proof, Signed):
-            return Mismatch()
-        if credential.key:
-            return self._answered(credential, expected, proof, context)
-        return self._paired(credential, proof, context)
+        match proof:
+            case Signed() if credential.account is not None:
+                return self._resolved(credential, credential.account, proof, context)
+            case Signed() if credential.key:
+                return self._answered(credential, expected, proof, context)
+            case Signed():
+                return self._paired(credential, proof, context)
+            case Ticket() if not credential.key:
+                return self._ticketed(credential, proof)
+        return Mismatch()
 
     def _paired(self, credential: PushCredential, proof: Signed, context: Context) -> Verdict[PushCredential]:
         said = statement(proof, Pair)
@@ -231,6 +244,29 @@ class Push:
         # A name that is shown beside others has nothing in it that is not seen.
         name = "".join(letter for letter in said.name if letter.isprintable())[:NAME_LENGTH].strip()
         return Approved(paired, _facts(paired), device_keys.fingerprint(key), name=name)
+
+    def _ticketed(self, credential: PushCredential, ticket: Ticket) -> Verdict[PushCredential]:
+        if self._strict or not hmac.compare_digest(secret_digest(ticket.secret), credential.secret_sha256):
+            return Mismatch()
+        address = msgspec.convert({"service": ticket.push_service, "token": ticket.push_token}, PushAddress)
+        device = guardian.Device(ticket.identifier, ticket.token_sha256)
+        paired = PushCredential(b"", ticket.key, address, approve_only=True, account=device)
+        return Approved(paired, _facts(paired), device_keys.fingerprint(ticket.key), name=ticket.name)
+
+    def _resolved(
+        self, credential: PushCredential, device: guardian.Device, proof: Signed, context: Context
+    ) -> Verdict[PushCredential]:
+        """Judge what a device of the Guardian wire signed; `Signed.payload` is all of the JWT."""
+        names = context.names
+        accepted = guardian.decision(
+            proof.payload,
+            credential.key,
+            urls=guardian.Urls(names.issuer, self._guardian_url).resolve,
+            device=device.identifier,
+            challenge=names.challenge_id,
+            now=context.now,
+        )
+        return Approved(credential, _facts(credential)) if accepted else Denied()
 
     def _answered(
         self, credential: PushCredential, expected: PushExpected, proof: Signed, context: Context
@@ -271,6 +307,13 @@ def statement(signed: Signed, kind: type[S]) -> S:
     if len(signed.payload) > LONGEST_STATEMENT:
         raise ValueError("too long")
     return msgspec.json.decode(signed.payload, type=kind)
+
+
+def _message(credential: PushCredential, payload: Mapping[str, str]) -> Message | None:
+    address = credential.push
+    if address is None:
+        return None
+    return Message("push", f"{address.service.lower()}:{address.token}", payload=payload)
 
 
 def _facts(credential: PushCredential) -> Facts:

@@ -196,7 +196,12 @@ class Registry(Mapping[Kind, Registered]):
 
 
 def shipped(
-    entropy: Entropy, relying_party: RelyingParty, *, strict: bool = False, hotp_look_ahead: int = LOOK_AHEAD
+    entropy: Entropy,
+    relying_party: RelyingParty,
+    *,
+    strict: bool = False,
+    hotp_look_ahead: int = LOOK_AHEAD,
+    guardian_url: str = "",
 ) -> tuple[Registered, ...]:
     """Return Cofactor's own factors.
 
@@ -205,6 +210,7 @@ def shipped(
         relying_party: For whom security keys and passkeys are registered.
         strict: The profile (requirements, "Where the references disagree").
         hotp_look_ahead: Of counter-based tokens.
+        guardian_url: As of `Deployment`.
     """
     return (
         register(Totp(entropy, skew_steps=0 if strict else 1)),
@@ -212,7 +218,7 @@ def shipped(
         register(Sms(entropy)),
         register(Voice(entropy)),
         register(Email(entropy)),
-        register(Push(entropy, strict=strict)),
+        register(Push(entropy, strict=strict, guardian_url=guardian_url)),
         register(WebAuthn(entropy, relying_party)),
         register(RecoveryCode(entropy)),
     )

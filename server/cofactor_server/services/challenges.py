@@ -143,6 +143,7 @@ class CreateChallenge:
             count_prompt(work, user, picked.id, self.source, now)
         siblings = self._siblings(picked, work.authenticators(user.id))
         context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
+        context = replace(context, audience=login.audience, scope=login.scope)
         owner = (login.id, self.client.id, login.epoch)
         return prepare(work, self.credentials, self.entropy, picked, context, owner)
 
