@@ -33,6 +33,7 @@ from cofactor_server.services.deciding import Decider
 from cofactor_server.services.devices import Devices, Pairing
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
+from cofactor_server.services.guardian import DeviceAccounts
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
@@ -109,18 +110,14 @@ class Application:
 
         columns = Columns(c.keyring)
         sealer = TokenSealer(c.keyring, deployment.issuer)
-        factors = registry.Registry(
-            (
-                *registry.shipped(
-                    entropy,
-                    deployment.relying_party,
-                    strict=deployment.strict,
-                    hotp_look_ahead=deployment.hotp_look_ahead,
-                ),
-                *registry.plugged(entropy),
-                *c.factors,
-            )
+        shipped = registry.shipped(
+            entropy,
+            deployment.relying_party,
+            strict=deployment.strict,
+            hotp_look_ahead=deployment.hotp_look_ahead,
+            guardian_url=deployment.guardian_url,
         )
+        factors = registry.Registry((*shipped, *registry.plugged(entropy), *c.factors))
         records = Records(database)
         credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
         recipients = Recipients(credentials)
@@ -134,6 +131,7 @@ class Application:
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
         answering = Answering(credentials, guessing, clock)
+        pairing = Pairing(deployment, answering, clock, entropy)
         self._watching = Watching(
             records=records,
             statements=database.statements,
@@ -143,7 +141,7 @@ class Application:
             clock=clock,
         )
         self._devices = Devices(
-            pairing=Pairing(deployment, answering, clock, entropy),
+            pairing=pairing,
             records=records,
             statements=database.statements,
             signals=self._signals,
@@ -196,6 +194,7 @@ class Application:
                 dispatch=dispatch,
             ),
             devices=self._devices,
+            device_accounts=DeviceAccounts(pairing=pairing, records=records, decider=decider),
         )
         self.metrics = CollectorRegistry()
         self._metrics = Metrics(self.metrics)
@@ -220,6 +219,7 @@ class Application:
             trusted_proxies=c.trusted_proxies,
             allowed_hosts=c.allowed_hosts,
             push_rejected=c.push_rejected,
+            guardian_host=bool(c.deployment.guardian_url),
         )
 
     async def close(self) -> None:

@@ -334,6 +334,18 @@ class DeviceInvalid(CofactorError):
     reason = "DEVICE_INVALID"
 
 
+class TransactionNotFound(CofactorError):
+    """No prompt waits for this transaction token."""
+
+    reason = "TRANSACTION_NOT_FOUND"
+
+
+class TransactionExpired(CofactorError):
+    """The prompt's time is over."""
+
+    reason = "TRANSACTION_EXPIRED"
+
+
 class UnmetAuthenticationRequirements(CofactorError):
     """The wanted authentication can't be reached."""
 
@@ -508,6 +520,8 @@ TABLE: Mapping[str, Row] = {
     # Devices
     "PAIRING_NOT_FOUND": Row("NOT_FOUND", 404, "pairing_not_found", "No enrollment waits for this device."),
     "DEVICE_INVALID": Row("UNAUTHENTICATED", 401, "invalid_device", "The device is unknown or its signature is wrong."),
+    "TRANSACTION_NOT_FOUND": Row("NOT_FOUND", 404, "transaction_not_found", "No prompt waits for this answer."),
+    "TRANSACTION_EXPIRED": Row("FAILED_PRECONDITION", 403, "transaction_expired", "The prompt's time is over."),
     # Proofs
     "INVALID_OTP": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid otp_code."),
     "INVALID_BINDING_CODE": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid binding_code."),

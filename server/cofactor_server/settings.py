@@ -68,9 +68,9 @@ def _loopback(address: str) -> str:
     return address
 
 
-def _issuer(issuer: str) -> str:
+def _base_url(base: str) -> str:
     try:
-        url = urlsplit(issuer)
+        url = urlsplit(base)
         host, _ = url.hostname or "", url.port
     except ValueError:
         raise ValueError("must be a URL") from None
@@ -78,7 +78,7 @@ def _issuer(issuer: str) -> str:
         raise ValueError("must be a URL such as https://mfa.example.com/, without user, query and fragment")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError("must be https unless its host is loopback")
-    return issuer if issuer.endswith("/") else issuer + "/"
+    return base if base.endswith("/") else base + "/"
 
 
 def _domain(name: str) -> str:
@@ -112,7 +112,7 @@ class Settings(BaseSettings, DeliverySettings):
     )
 
     config_file: Path | None = None
-    issuer: Annotated[str, AfterValidator(_issuer)]
+    issuer: Annotated[str, AfterValidator(_base_url)]
     keyring_file: Path
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
@@ -129,6 +129,8 @@ class Settings(BaseSettings, DeliverySettings):
     profile: Literal["compatible", "strict"] = "compatible"
     push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
     hotp_look_ahead: int = Field(9, ge=0, le=50)
+    guardian_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """A host that reaches this server too, and that Guardian apps are built to call."""
     mfa_token_minutes: int = Field(10, ge=1, le=60)
     webauthn_rp_id: Annotated[str, AfterValidator(_domain)] | None = None
     webauthn_origins: Words = ()
@@ -232,6 +234,7 @@ class Settings(BaseSettings, DeliverySettings):
             webauthn_rp_id=self.webauthn_rp_id or "",
             webauthn_origins=self.webauthn_origins,
             user_verification=self.webauthn_user_verification,
+            guardian_url=self.guardian_url or "",
         )
 
     def tls(self) -> TlsFiles | None:

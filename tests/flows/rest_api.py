@@ -296,12 +296,14 @@ class _RestTraffic(DescribedTransport):
         sent = (await request.aread()).decode(errors="replace")
         self._traffic.take(dict(parse_qsl(sent)))
         self._traffic.take(_document(sent))
-        self._traffic.take({"secret": request.headers.get("authorization", "").removeprefix("Bearer ")})
+        self._traffic.take(
+            {"secret": request.headers.get("authorization", "").rpartition(" ")[2].removeprefix("id=").strip('"')}
+        )
         response = await super().handle_async_request(request)
         said = _document((await response.aread()).decode())
         self._traffic.take(said)
         if response.status_code >= 400:
-            self._traffic.texts.append(str(said.get("error_description", "")))
+            self._traffic.texts.append(str(said.get("error_description") or said.get("message", "")))
         return response
 
 

@@ -20,6 +20,8 @@ _SECRETS = frozenset(
         "secret",
         "client_secret",
         "credential_json",
+        "challenge_response",
+        "txtkn",
     }
 )
 

@@ -15,7 +15,9 @@ from tests.rest.fake_api import FakeApi
 from tests.rest.schemas import faults
 
 ISSUER = "https://mfa.example.com/"
-PUBLIC = ("/oauth/", "/mfa/")
+DEVICES = ("/appliance-mfa/", "/rich-consents/", "/api/enroll", "/api/resolve-transaction", "/api/device-accounts/")
+"""Paths of Guardian apps, whose errors have a shape of their own (contract section 1.4)."""
+PUBLIC = ("/oauth/", "/mfa/", *DEVICES)
 
 Connect = Callable[..., httpx2.AsyncClient]
 
@@ -39,7 +41,9 @@ class DescribedTransport(httpx2.ASGITransport):
             expected = "application/json; charset=utf-8" if path.startswith("/mfa/") else "application/json"
             assert response.headers["content-type"] == expected
         if response.status_code >= 400:
-            description = response.json()["error_description"]
+            said = response.json()
+            description = said["message" if path.startswith(DEVICES) else "error_description"]
+            assert said.get("statusCode", response.status_code) == response.status_code
             assert re.fullmatch(r"[ !#-\[\]-~]*", description), description  # RFC 6749 section 5.2
         if (operation := self._operation(request.method, path)) is not None:
             assert self._faults(operation, response) == []

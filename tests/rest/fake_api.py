@@ -6,9 +6,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, tokens_pb2
 from cofactor.v1 import authenticators_pb2_grpc as authenticators_grpc
 from cofactor.v1 import challenges_pb2_grpc as challenges_grpc
+from cofactor.v1 import guardian_pb2_grpc as guardian_grpc
 from cofactor.v1 import tokens_pb2_grpc as tokens_grpc
 from cofactor_server import errors
 from google.protobuf.duration_pb2 import Duration
@@ -38,6 +39,7 @@ class FakeApi(
     tokens_grpc.TokenServiceServicer,
     challenges_grpc.ChallengeServiceServicer,
     authenticators_grpc.AuthenticatorServiceServicer,
+    guardian_grpc.DeviceAccountServiceServicer,
 ):
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -57,6 +59,7 @@ class FakeApi(
         tokens_grpc.add_TokenServiceServicer_to_server(self, server)
         challenges_grpc.add_ChallengeServiceServicer_to_server(self, server)
         authenticators_grpc.add_AuthenticatorServiceServicer_to_server(self, server)
+        guardian_grpc.add_DeviceAccountServiceServicer_to_server(self, server)
 
     def refuse(
         self,
@@ -177,3 +180,25 @@ class FakeApi(
 
     async def RemoveDevice(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
+
+    async def EnrollDeviceAccount(self, request: Any, context: Any) -> Any:
+        response = guardian_pb2.EnrollDeviceAccountResponse(
+            id="dev_1", url="https://mfa.example.com/", issuer_label="Example", user_id="usr_1", device_token="dt"
+        )
+        return await self._serve("EnrollDeviceAccount", request, context, response)
+
+    async def ResolveTransaction(self, request: Any, context: Any) -> Any:
+        return await self._serve("ResolveTransaction", request, context, guardian_pb2.ResolveTransactionResponse())
+
+    async def UpdateDeviceAccount(self, request: Any, context: Any) -> Any:
+        response = guardian_pb2.UpdateDeviceAccountResponse(account=request.account)
+        response.account.identifier = response.account.identifier or "phone-1"
+        response.account.name = response.account.name or "Phone"
+        return await self._serve("UpdateDeviceAccount", request, context, response)
+
+    async def DeleteDeviceAccount(self, request: Any, context: Any) -> Any:
+        return await self._serve("DeleteDeviceAccount", request, context, guardian_pb2.DeleteDeviceAccountResponse())
+
+    async def GetRichConsent(self, request: Any, context: Any) -> Any:
+        response = guardian_pb2.GetRichConsentResponse(id=request.id)
+        return await self._serve("GetRichConsent", request, context, response)

@@ -5,7 +5,7 @@ import base64
 from typing import Any
 
 import pytest
-from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, tokens_pb2
 from cofactor_server.domain.callers import Caller
 from cofactor_server.rpc.callers import RULES, RuleMissing, check_complete
 from cofactor_server.rpc.server import HEALTH, REFLECTION, SERVICES
@@ -34,6 +34,21 @@ REQUESTS: dict[str, Any] = {
     "UpdateDevice": authenticators_pb2.UpdateDeviceRequest(statement=SIGNED),
     "RemoveDevice": authenticators_pb2.RemoveDeviceRequest(statement=SIGNED),
     "WatchDevice": challenges_pb2.WatchDeviceRequest(statement=SIGNED),
+    "EnrollDeviceAccount": guardian_pb2.EnrollDeviceAccountRequest(
+        ticket="t",
+        identifier="i",
+        name="n",
+        push_credentials=guardian_pb2.PushCredentials(service=guardian_pb2.PUSH_SERVICE_APNS, token="rt"),
+        public_key=guardian_pb2.RsaPublicKey(n="n", e="e"),
+    ),
+    "ResolveTransaction": guardian_pb2.ResolveTransactionRequest(transaction_token="t", challenge_response="r"),
+    "UpdateDeviceAccount": guardian_pb2.UpdateDeviceAccountRequest(
+        device_token="t",
+        account=guardian_pb2.DeviceAccount(id="dev_1", name="n"),
+        update_mask=FieldMask(paths=["name"]),
+    ),
+    "DeleteDeviceAccount": guardian_pb2.DeleteDeviceAccountRequest(device_token="t", id="dev_1"),
+    "GetRichConsent": guardian_pb2.GetRichConsentRequest(id="c", transaction_token="t", proof="p"),
 }
 
 NOBODY: Metadata = ()
@@ -123,6 +138,11 @@ EXPECTED: dict[str, dict[str, str]] = {
     "CreateDeviceNonce": {"*": ""},
     "UpdateDevice": {"*": ""},
     "RemoveDevice": {"*": ""},
+    "EnrollDeviceAccount": {"*": ""},
+    "ResolveTransaction": {"*": ""},
+    "UpdateDeviceAccount": {"*": ""},
+    "DeleteDeviceAccount": {"*": ""},
+    "GetRichConsent": {"*": ""},
     "EnrollAuthenticator": {
         **_BEARERS,
         **_LOGIN_TOO,
@@ -147,6 +167,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "cofactor.v1.TokenService": edge.tokens,
         "cofactor.v1.ChallengeService": edge.challenges,
         "cofactor.v1.AuthenticatorService": edge.authenticators,
+        "cofactor.v1.DeviceAccountService": edge.device_accounts,
     }[service]
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,

@@ -8,6 +8,7 @@ from typing import Any
 import grpc.aio
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
+from cofactor.v1.guardian_pb2_grpc import DeviceAccountServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, State
@@ -15,6 +16,15 @@ from cofactor_server.domain.callers import Access, Caller, Device
 from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
+from cofactor_server.domain.guardian import (
+    DeviceAccount,
+    DeviceAccountChange,
+    EnrolledDevice,
+    NewDeviceAccount,
+    OtpTwin,
+    PushTarget,
+    RichConsent,
+)
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.prompts import DeviceEvent, Listening
 from cofactor_server.domain.proofs import Signed
@@ -205,6 +215,31 @@ class Devices:
         yield Listening(0)
 
 
+class DeviceAccounts:
+    """Devices of the Guardian wire, likewise."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def enroll(self, caller: Caller, new: NewDeviceAccount) -> EnrolledDevice:
+        self._world.ask("enroll device account", caller, new)
+        return EnrolledDevice("dev_1", "https://mfa.example/", "Example", "usr_1", "token", OtpTwin("S", "SHA1", 6, 30))
+
+    async def resolve(self, caller: Caller, token: str, answer: str) -> None:
+        self._world.ask("resolve", caller, token, answer)
+
+    async def update(self, caller: Caller, token: str, change: DeviceAccountChange) -> DeviceAccount:
+        self._world.ask("update device account", caller, token, change)
+        return DeviceAccount("dev_1", "phone", "Phone", PushTarget("APNS", "rt"))
+
+    async def remove(self, caller: Caller, token: str, account_id: str) -> None:
+        self._world.ask("remove device account", caller, token, account_id)
+
+    async def consent(self, caller: Caller, consent_id: str, token: str, proof: str) -> RichConsent:
+        self._world.ask("consent", caller, consent_id, token, proof)
+        return RichConsent(consent_id, "https://api.example/", ("read",), "", "", 1_700_000_000_000_000, 0)
+
+
 @dataclass
 class Edge:
     """What a caller sees of a world."""
@@ -233,13 +268,17 @@ class Edge:
     def authenticators(self) -> Any:
         return AuthenticatorServiceStub(self.channel)
 
+    @property
+    def device_accounts(self) -> Any:
+        return DeviceAccountServiceStub(self.channel)
+
 
 def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequence[str] = ()) -> Interceptor:
     return Interceptor(Admission(world, Sources(trusted_proxies)), Metrics(registry))
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world, world, world, Devices(world))
+    return Services(world, world, world, world, world, Devices(world), DeviceAccounts(world))
 
 
 @asynccontextmanager

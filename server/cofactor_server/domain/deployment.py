@@ -41,6 +41,8 @@ class Deployment:
     """Default: the issuer's."""
     user_verification: UserVerification = UserVerification.PREFERRED
     """Of security keys and passkeys; the strict profile requires it."""
+    guardian_url: str = ""
+    """A host of its own that apps of the Guardian wire call, with a trailing slash; empty where it is the issuer's."""
 
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""

@@ -19,6 +19,7 @@ from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.challenges import Challenges
 from cofactor_server.rest.edge import Edge, Peers
 from cofactor_server.rest.errors import PUSH_REJECTED_AS_GRANT, Refusal, answer, of_call, of_error
+from cofactor_server.rest.guardian import DeviceAccounts
 from cofactor_server.rest.tokens import Tokens
 
 PushRejected: TypeAlias = Literal["access_denied", "invalid_grant"]
@@ -41,6 +42,7 @@ def create_app(
     max_body: int = MAX_BODY,
     allowed_hosts: Sequence[str] | None = None,
     push_rejected: PushRejected = "access_denied",
+    guardian_host: bool = False,
 ) -> FastAPI:
     """Return the application.
 
@@ -51,6 +53,7 @@ def create_app(
         max_body: octets of a body that are read.
         allowed_hosts: what Host may name, without ports; None for anything.
         push_rejected: which error a refused push is.
+        guardian_host: whether Guardian apps know a host of its own for their wire.
 
     Raises:
         ValueError: the issuer lacks its slash, or a trusted proxy is no network.
@@ -75,23 +78,25 @@ def create_app(
     Tokens(channel, issuer=issuer, limit=max_body).register(app)
     Challenges(channel, limit=max_body).register(app)
     Authenticators(channel, limit=max_body).register(app)
+    DeviceAccounts(channel, limit=max_body, own_host=guardian_host).register(app)
     return app
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Present every error that means something; others end in Edge."""
+    path = request.url.path
     match error:
         case errors.CofactorError():
-            return answer(of_error(error))
+            return answer(of_error(error), path=path)
         case grpc.aio.AioRpcError():
             refusal = of_call(error)
             as_grant = refusal.reason == "CHALLENGE_DENIED" and request.app.state.push_rejected == "invalid_grant"
-            return answer(refusal, row=PUSH_REJECTED_AS_GRANT if as_grant else None)
+            return answer(refusal, row=PUSH_REJECTED_AS_GRANT if as_grant else None, path=path)
         case HTTPException(status_code=405):
-            return answer(Refusal("METHOD_NOT_ALLOWED"), {"allow": _allowed(request)})
+            return answer(Refusal("METHOD_NOT_ALLOWED"), {"allow": _allowed(request)}, path=path)
         case HTTPException():
-            return answer(Refusal(_BY_STATUS.get(error.status_code, "INVALID_REQUEST")))
-    return answer(Refusal("INVALID_REQUEST"))
+            return answer(Refusal(_BY_STATUS.get(error.status_code, "INVALID_REQUEST")), path=path)
+    return answer(Refusal("INVALID_REQUEST"), path=path)
 
 
 def _allowed(request: Request) -> str:

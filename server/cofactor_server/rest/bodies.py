@@ -56,6 +56,15 @@ class Body:
             raise malformed(name, "must be true or false")
         return bool(value == "true")
 
+    def object(self, name: str) -> "Body":
+        """Return a required JSON object; raise MissingParameter where absent, InvalidRequest for another type."""
+        if not self.has(name):
+            raise errors.MissingParameter(parameter=name)
+        value = self.members[name]
+        if not isinstance(value, dict):
+            raise malformed(name, "must be an object")
+        return Body(value)
+
     def words(self, *names: str) -> list[str]:
         """Return the words of the first member present: a list, a form's repeated field, or commas and spaces."""
         name = next((name for name in names if self.has(name)), None)

@@ -28,7 +28,7 @@ def of_client(request: Request, body: Body) -> Metadata:
         InvalidRequest: credentials in both header and body (S150).
         InvalidClient: what is there can't be the credentials of any client.
     """
-    scheme, basic = _authorization(request)
+    scheme, basic = authorization(request)
     client_id, secret = body.text("client_id"), body.text("client_secret")
     assertion = body.has("client_assertion")
     if scheme == "basic":
@@ -56,7 +56,7 @@ def of_bearer(request: Request, body: Body | None = None, *, bare: bool = False)
     Raises:
         BearerMissing, BearerInvalid, MissingParameter, InvalidClient
     """
-    scheme, token = _authorization(request)
+    scheme, token = authorization(request)
     if bare and scheme and not token and scheme != "bearer":
         token = request.headers["authorization"].strip()
     elif scheme != "bearer":
@@ -78,7 +78,12 @@ def of_mfa_token(mfa_token: str) -> Metadata:
     return (("authorization", f"Bearer {mfa_token}"),)
 
 
-def _authorization(request: Request) -> tuple[str, str]:
+def authorization(request: Request) -> tuple[str, str]:
+    """Return the scheme in lower case and what follows it, both empty without the header.
+
+    Raises:
+        InvalidRequest: there are two.
+    """
     values = request.headers.getlist("authorization")
     if len(values) > 1:
         raise malformed("Authorization", "must be given once")

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofactor_server.origin import CURRENT_ORIGIN, Origin
-from cofactor_server.rest.errors import Refusal, answer
+from cofactor_server.rest.errors import Refusal, answer, is_for_devices
 
 UNIX = "unix"
 """Among trusted proxies: whoever connects by a unix socket."""
@@ -78,7 +78,7 @@ class Edge:
         try:
             if self._hosts is not None and _host(headers) not in self._hosts:
                 refusal = Refusal("INVALID_REQUEST", violations=(("Host", "is not served here"),))
-                await answer(refusal)(scope, receive, decorated)
+                await answer(refusal, path=scope["path"])(scope, receive, decorated)
             else:
                 await self._app(scope, receive, decorated)
         except ClientDisconnect:
@@ -86,14 +86,14 @@ class Edge:
         except Exception as error:
             _log.error("Unexpected %s in %s", type(error).__name__, _where(error))  # no traceback: see _where
             if not begun:
-                await answer(Refusal("INTERNAL"))(scope, receive, decorated)
+                await answer(Refusal("INTERNAL"), path=scope["path"])(scope, receive, decorated)
         finally:
             CURRENT_ORIGIN.reset(origin)
 
 
 def _decorate(headers: MutableHeaders, path: str) -> None:
     headers["x-content-type-options"] = "nosniff"
-    if path.startswith(("/oauth/", "/mfa/")):
+    if path.startswith(("/oauth/", "/mfa/")) or is_for_devices(path):
         headers["cache-control"] = "no-store"
         headers["pragma"] = "no-cache"
     if path.startswith("/mfa/") and headers.get("content-type") == "application/json":

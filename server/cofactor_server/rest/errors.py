@@ -1,10 +1,11 @@
-"""Refusals as HTTP has them: reason, row of the table, JSON."""
+"""Refusals as HTTP has them: reason, row of the table, JSON; in OAuth's shape or, for Guardian apps, in theirs."""
 
 import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 import grpc
 import grpc.aio
@@ -26,6 +27,31 @@ _UNEXPLAINED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "TOO_MANY_REQUESTS",
     grpc.StatusCode.UNIMPLEMENTED: "UNIMPLEMENTED",
 }
+_DEVICE_PATHS = (
+    "/appliance-mfa/",
+    "/rich-consents/",
+    "/api/enroll",
+    "/api/resolve-transaction",
+    "/api/device-accounts/",
+)
+# Contract section 13 has the codes; of the statuses those that differ from the table's.
+_DEVICE_CODES: Mapping[str, str] = {
+    "PAIRING_NOT_FOUND": "enrollment_transaction_not_found",
+    "AUTHENTICATOR_REGISTERED": "enrollment_conflict",
+    "TOO_MANY_AUTHENTICATORS": "already_enrolled",
+    "FACTOR_DISABLED": "feature_disabled",
+    "INVALID_REQUEST": "invalid_body",
+    "MISSING_PARAMETER": "invalid_body",
+    "REQUEST_TOO_LARGE": "invalid_body",
+    "BEARER_MISSING": "invalid_token",
+    "DEVICE_INVALID": "invalid_token",
+    "INSUFFICIENT_AUTHENTICATION": "insufficient_scope",
+    "AUTHENTICATOR_NOT_FOUND": "device_account_not_found",
+    "TRANSACTION_NOT_FOUND": "login_transaction_not_found",
+    "NOT_FOUND": "method_not_found",
+    "METHOD_NOT_ALLOWED": "method_not_found",
+}
+_DEVICE_STATUSES: Mapping[str, int] = {"TOO_MANY_AUTHENTICATORS": 409, "FACTOR_DISABLED": 403}
 _unprintable = re.compile(r'[^ -~]|["\\]')  # RFC 6749 section 5.2
 
 _log = logging.getLogger(__name__)
@@ -74,23 +100,39 @@ def of_call(error: grpc.aio.AioRpcError) -> Refusal:
 
 
 def answer(
-    refusal: Refusal, headers: Mapping[str, str] | None = None, *, row: errors.Row | None = None
+    refusal: Refusal, headers: Mapping[str, str] | None = None, *, row: errors.Row | None = None, path: str = ""
 ) -> JSONResponse:
     """Return the response: the row's status and code, its text, and `hint` and Retry-After where known.
 
     Parameters:
+        refusal: why the request is refused.
+        headers: further ones.
         row: instead of the table's; its text is the same.
+        path: what was asked for, which says whose shape the answer has.
     """
     row = row or errors.TABLE[refusal.reason]
-    body = {"error": row.oauth, "error_description": _printable(_describe(refusal))}
-    if hint := refusal.metadata.get("hint"):
-        body["hint"] = _printable(hint)
+    text = _printable(_describe(refusal))
+    status = row.http
+    body: dict[str, str | int]
+    if is_for_devices(path):
+        status = _DEVICE_STATUSES.get(refusal.reason, status)
+        code = _DEVICE_CODES.get(refusal.reason, row.oauth)
+        body = {"statusCode": status, "error": HTTPStatus(status).phrase, "message": text, "errorCode": code}
+    else:
+        body = {"error": row.oauth, "error_description": text}
+        if hint := refusal.metadata.get("hint"):
+            body["hint"] = _printable(hint)
     headers = dict(headers or {})
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
     if refusal.reason == "REQUEST_TOO_LARGE":
         headers["connection"] = "close"  # the rest of the body is not read
-    return JSONResponse(body, row.http, headers)
+    return JSONResponse(body, status, headers)
+
+
+def is_for_devices(path: str) -> bool:
+    """Tell whether a path is of the wire of Guardian apps."""
+    return path.startswith(_DEVICE_PATHS)
 
 
 def _describe(refusal: Refusal) -> str:

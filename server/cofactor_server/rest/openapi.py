@@ -217,6 +217,65 @@ SCHEMAS: dict[str, _Schema] = {
         {"id": _TEXT, "authenticator_type": _TEXT, "active": {"type": "boolean"}, "type": _TEXT},
         {"oob_channel": _CHANNEL, "name": _TEXT},
     ),
+    "DeviceError": _object(
+        {"statusCode": {"type": "integer"}, "error": _TEXT, "message": _TEXT, "errorCode": _TEXT},
+        description="In the shape that Guardian apps know.",
+    ),
+    "DeviceEnrollmentRequest": _object(
+        {
+            "identifier": _TEXT,
+            "name": _TEXT,
+            "push_credentials": _ref("PushCredentials"),
+            "public_key": _ref("DeviceKey"),
+        }
+    ),
+    "PushCredentials": _object(
+        {"service": {**_one_of("GCM", "FCM", "APNS"), "description": "GCM and FCM are one."}, "token": _TEXT}
+    ),
+    "DeviceKey": _object(
+        {
+            "kty": {"const": "RSA"},
+            "n": {**_TEXT, "description": "2,048 to 4,096 bits, base64url; a leading zero octet does not matter."},
+            "e": {**_TEXT, "description": "AQAB."},
+        },
+        {"alg": {"const": "RS256"}, "use": {"const": "sig"}},
+    ),
+    "EnrolledDevice": _object(
+        {"id": _TEXT, "url": _URI, "issuer": _TEXT, "user_id": _TEXT, "token": _SECRET},
+        {
+            "totp": _object(
+                {
+                    "secret": {**_TEXT, "description": "Base32."},
+                    "algorithm": _one_of("sha1", "sha256", "sha512"),
+                    "digits": {"type": "integer"},
+                    "period": {"type": "integer", "description": "Seconds."},
+                }
+            )
+        },
+    ),
+    "ResolveRequest": _object({"challenge_response": {**_TEXT, "description": "A JWT that the device signed."}}),
+    "DeviceAccountRequest": _object(
+        {}, {"identifier": _TEXT, "name": _TEXT, "push_credentials": _ref("PushCredentials")}
+    ),
+    "DeviceAccount": _object(
+        {"id": _TEXT, "identifier": _TEXT, "name": _TEXT}, {"push_credentials": _ref("PushCredentials")}
+    ),
+    "RichConsent": _object(
+        {
+            "id": _TEXT,
+            "requested_details": _object(
+                {},
+                {
+                    "audience": _TEXT,
+                    "scope": _WORDS,
+                    "binding_message": _TEXT,
+                    "authorization_details": {"type": "array", "items": {"type": "object"}},
+                },
+            ),
+            "created_at": {"type": "string", "format": "date-time"},
+            "expires_at": {"type": "string", "format": "date-time"},
+        }
+    ),
     "RenameRequest": _object(
         {"name": {"type": ["string", "null"], "maxLength": 64, "description": "Empty or null takes the name away."}},
         _CLIENT,
@@ -226,6 +285,20 @@ SCHEMAS: dict[str, _Schema] = {
 _SECURITY_SCHEMES: dict[str, _Schema] = {
     "client": {"type": "http", "scheme": "basic", "description": "client_id and client_secret, each form-urlencoded."},
     "bearer": {"type": "http", "scheme": "bearer", "description": "An mfa_token, or an access token for <issuer>mfa/."},
+    "ticket": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": 'Ticket id="…", with enrollment_tx_id of the QR code.',
+    },
+    "device": {"type": "http", "scheme": "bearer", "description": "The device's token, or a JWT that it signed."},
+    "transaction": {"type": "http", "scheme": "bearer", "description": "txtkn of the push."},
+    "proof": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "MFA-DPoP and txtkn of the push; a DPoP proof in the header MFA-DPoP.",
+    },
 }
 _BY_CLIENT: list[dict[str, list[str]]] = [{}, {"client": []}]
 _BY_USER: list[dict[str, list[str]]] = [{"bearer": []}]
@@ -245,7 +318,9 @@ def _operation(  # what add_api_route takes; a helper of constants only
     security: Sequence[Mapping[str, list[str]]] = (),
     parameters: Sequence[_Schema] = (),
 ) -> dict[str, Any]:
-    error = {"description": "Refused", "content": _content(_ref("Error"), _JSON)}
+    on_device = tag == "devices"
+    media_types = (_JSON,) if on_device else (_JSON, _FORM)
+    error = {"description": "Refused", "content": _content(_ref("DeviceError" if on_device else "Error"), _JSON)}
     responses: dict[int | str, dict[str, Any]] = {
         "4XX": {**error, "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}},
         "5XX": {**error, "description": "Failed"},
@@ -254,7 +329,10 @@ def _operation(  # what add_api_route takes; a helper of constants only
         responses = {200: {"description": "Done", "content": _content(answers, _JSON)}, **responses}
     extra: dict[str, Any] = {"security": list(security)}
     if takes:
-        extra["requestBody"] = {"required": True, "content": _content(_ref(takes), _JSON, _FORM)}
+        extra["requestBody"] = {
+            "required": True,
+            "content": _content(_ref(takes), *media_types),
+        }
     if parameters:
         extra["parameters"] = list(parameters)
     return {"tags": [tag], "operation_id": name, "summary": summary, "responses": responses, "openapi_extra": extra}
@@ -326,6 +404,44 @@ RENAME = _operation(
 )
 DELETE = _operation(
     "authenticators", "deleteAuthenticator", "Remove an authenticator", security=_BY_USER, parameters=[_ID]
+)
+
+
+_ACCOUNT_ID: _Schema = {**_ID, "description": "", "schema": {"type": "string", "examples": ["dev_8Rk2TqLmXw4YbN0a"]}}
+ENROLL_DEVICE = _operation(
+    "devices",
+    "enrollDevice",
+    "Enroll a device",
+    answers=_ref("EnrolledDevice"),
+    takes="DeviceEnrollmentRequest",
+    security=[{"ticket": []}],
+)
+RESOLVE = _operation(
+    "devices",
+    "resolveTransaction",
+    "Answer a push",
+    takes="ResolveRequest",
+    security=[{"transaction": []}],
+)
+UPDATE_DEVICE = _operation(
+    "devices",
+    "updateDevice",
+    "Change a device",
+    answers=_ref("DeviceAccount"),
+    takes="DeviceAccountRequest",
+    security=[{"device": []}],
+    parameters=[_ACCOUNT_ID],
+)
+DELETE_DEVICE = _operation(
+    "devices", "deleteDevice", "Remove a device", security=[{"device": []}], parameters=[_ACCOUNT_ID]
+)
+RICH_CONSENT = _operation(
+    "devices",
+    "getRichConsent",
+    "Get what a login is for",
+    answers=_ref("RichConsent"),
+    security=[{"proof": []}],
+    parameters=[_ACCOUNT_ID],
 )
 
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import grpc
 import grpc.aio
-from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, tokens_pb2
 from cofactor.v1.authenticators_pb2_grpc import add_AuthenticatorServiceServicer_to_server
 from cofactor.v1.challenges_pb2_grpc import add_ChallengeServiceServicer_to_server
+from cofactor.v1.guardian_pb2_grpc import add_DeviceAccountServiceServicer_to_server
 from cofactor.v1.tokens_pb2_grpc import add_TokenServiceServicer_to_server
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -22,6 +23,7 @@ from cofactor_server.rpc import tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
 from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer, Watching
+from cofactor_server.rpc.guardian import DeviceAccounts, DeviceAccountServicer
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
 
@@ -34,6 +36,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     tokens_pb2.DESCRIPTOR.services_by_name["TokenService"],
     challenges_pb2.DESCRIPTOR.services_by_name["ChallengeService"],
     authenticators_pb2.DESCRIPTOR.services_by_name["AuthenticatorService"],
+    guardian_pb2.DESCRIPTOR.services_by_name["DeviceAccountService"],
 )
 HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
@@ -57,6 +60,7 @@ class Services:
     watching: Watching
     authenticators: Authenticators
     devices: Devices
+    device_accounts: DeviceAccounts
 
 
 def register(
@@ -82,6 +86,7 @@ def register(
     challenge_servicer = ChallengeServicer(services.challenges, services.answers, services.watching, services.devices)
     add_ChallengeServiceServicer_to_server(challenge_servicer, target)
     add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators, services.devices), target)
+    add_DeviceAccountServiceServicer_to_server(DeviceAccountServicer(services.device_accounts), target)
     if health_servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, target)
     if reflect:

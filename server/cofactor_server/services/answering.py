@@ -13,7 +13,7 @@ from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.logins import Login
-from cofactor_server.domain.proofs import Code, Purpose, Signed
+from cofactor_server.domain.proofs import Code, Proof, Purpose, Signed
 from cofactor_server.domain.requests import AnswerRequest
 from cofactor_server.errors import (
     CofactorError,
@@ -46,7 +46,7 @@ class Answering:
     guessing: Guessing
     clock: Clock
 
-    def attempt(self, challenge: Challenge, client: Client, proof: Code | Signed, source: str, now: int) -> Attempt:
+    def attempt(self, challenge: Challenge, client: Client, proof: Proof, source: str, now: int) -> Attempt:
         """Return the proof as an attempt at the challenge, on behalf of the login that it was made for."""
         c = challenge
         return Attempt(proof, c.user_id, client.id, client.name, c.login_id, source, c.purpose, now)

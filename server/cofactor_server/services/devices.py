@@ -13,7 +13,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import PUSH, TOTP
 from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
-from cofactor_server.domain.proofs import Account, Signed
+from cofactor_server.domain.proofs import Account, Signed, Ticket
 from cofactor_server.domain.requests import Paired
 from cofactor_server.domain.users import User
 from cofactor_server.errors import CofactorError, DeviceInvalid, InsufficientAuthentication, PairingNotFound
@@ -71,6 +71,31 @@ class Pairing:
         kept = factor.decode(credentials.open(authenticator))
         return kept if isinstance(kept, PushCredential) and kept.key else None
 
+    def expected(self, challenge: Challenge) -> PushExpected:
+        """Return what is kept of a prompt on a device.
+
+        Raises:
+            DeviceInvalid: Push is off.
+        """
+        credentials = self.answering.credentials
+        factor = credentials.factor(PUSH)
+        kept = factor.expectation(credentials.open_expected(challenge)) if factor is not None else None
+        if not isinstance(kept, PushExpected):
+            raise DeviceInvalid
+        return kept
+
+    def sealed(self, authenticator: Authenticator, kept: PushCredential) -> bytes:
+        """Return what is kept of a device, as it is stored.
+
+        Raises:
+            DeviceInvalid: Push is off.
+        """
+        credentials = self.answering.credentials
+        factor = credentials.factor(PUSH)
+        if factor is None:
+            raise DeviceInvalid
+        return credentials.seal(authenticator.user_id, authenticator.id, factor.encode(kept))
+
     def signed_by(self, authenticator: Authenticator | None, issuer: str, signed: Signed) -> bool:
         """Whether a statement is one for this deployment that the device of an authenticator signed."""
         kept = self.credential(authenticator) if authenticator is not None else None
@@ -90,7 +115,7 @@ class Pair:
     """Of the pairing secret; the authenticator is known by it until it is used."""
     named: Challenge
     """The enrollment's, as it was read before the lock: its client and login never change."""
-    statement: Signed
+    statement: Signed | Ticket
 
     @property
     def needs(self) -> Needs:
@@ -234,16 +259,20 @@ class Remove:
         found = self.call.decide(work)
         if isinstance(found, CofactorError):
             return found
-        now = self.call.pairing.clock.now()
-        gone = linked(work, found)
-        names = {a.id for a in gone}
-        if not enrolled(a for a in work.authenticators(found.user_id) if a.id not in names):
-            return InsufficientAuthentication()
-        for each in gone:
-            remove(work, each, now)
-        work.record(Event(found.user_id, EventName.AUTHENTICATOR_REMOVED, now, authenticator_id=found.id))
-        work.notify(Notice(found.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
-        return None
+        return give_up(work, found, self.call.pairing.clock.now())
+
+
+def give_up(work: Work, device: Authenticator, now: int) -> CofactorError | None:
+    """Remove a device on its own authority, with its one-time passwords, and return why it can't be; None if it was."""
+    gone = linked(work, device)
+    names = {a.id for a in gone}
+    if not enrolled(a for a in work.authenticators(device.user_id) if a.id not in names):
+        return InsufficientAuthentication()
+    for each in gone:
+        remove(work, each, now)
+    work.record(Event(device.user_id, EventName.AUTHENTICATOR_REMOVED, now, authenticator_id=device.id))
+    work.notify(Notice(device.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, device.id))
+    return None
 
 
 class DeviceView:

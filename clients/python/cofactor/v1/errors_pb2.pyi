@@ -141,6 +141,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The device is unknown or was removed, or what it presents is not signed by it, or its nonce is used or over; which of
     these is not told.
     """
+    ERROR_REASON_TRANSACTION_NOT_FOUND: _ErrorReason.ValueType  # 97
+    """No prompt waits for this transaction token: it is unknown, or its prompt was answered, withdrawn or replaced."""
+    ERROR_REASON_TRANSACTION_EXPIRED: _ErrorReason.ValueType  # 98
+    """The time of the prompt that this transaction token is for is over."""
     ERROR_REASON_REFRESH_TOKEN_INVALID: _ErrorReason.ValueType  # 80
     """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
     ERROR_REASON_REFRESH_TOKEN_ORPHANED: _ErrorReason.ValueType  # 81
@@ -290,6 +294,10 @@ ERROR_REASON_DEVICE_INVALID: ErrorReason.ValueType  # 78
 """The device is unknown or was removed, or what it presents is not signed by it, or its nonce is used or over; which of
 these is not told.
 """
+ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 97
+"""No prompt waits for this transaction token: it is unknown, or its prompt was answered, withdrawn or replaced."""
+ERROR_REASON_TRANSACTION_EXPIRED: ErrorReason.ValueType  # 98
+"""The time of the prompt that this transaction token is for is over."""
 ERROR_REASON_REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 80
 """The refresh token is unknown, expired, revoked, or was used before (which revoked its family)."""
 ERROR_REASON_REFRESH_TOKEN_ORPHANED: ErrorReason.ValueType  # 81
