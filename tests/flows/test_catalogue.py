@@ -3,12 +3,14 @@
 The table of the server is not looked at: what stands here is what the contract says, reached as a caller reaches it.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
 
+from tests.factors.security_key import SecurityKey
 from tests.flows.api import (
     AUTH0,
     Api,
@@ -19,6 +21,7 @@ from tests.flows.api import (
     Pending,
     RestApi,
 )
+from tests.flows.keys import with_key
 from tests.flows.phones import Owned, Shop, phone_shop, prompted
 from tests.flows.steps import (
     ALICE,
@@ -429,13 +432,41 @@ async def refresh_token_of_a_deleted_user(on: Stage) -> None:
 
 @pytest.fixture
 def given() -> dict[str, Any]:
-    return {"kinds": frozenset({"totp", "sms", "push", "recovery-code"})}
+    return {"kinds": frozenset({"totp", "sms", "push", "webauthn", "recovery-code"})}
 
 
 @pytest.fixture
 def engine() -> str:
     """One is enough: what is asked here is how a refusal looks."""
     return "sqlite"
+
+
+# --- security keys, which are ours ---------------------------------------------------------------------------------
+
+
+@row(403, "invalid_grant", "Invalid credential.", "INVALID_PUBLIC_KEY_CREDENTIAL", "UNAUTHENTICATED")
+async def credential_for_another_page(on: Stage) -> None:
+    token = await on.token()
+    begun = await on.api.enroll(token, "webauthn")
+    key = SecurityKey(origin="https://evil.test")
+    await on.api.webauthn(on.client, token, begun.oob_code, key.take(begun.public_key))
+
+
+@row(
+    409,
+    "invalid_request",
+    "This security key, passkey or device is registered already.",
+    "AUTHENTICATOR_REGISTERED",
+    "ALREADY_EXISTS",
+)
+async def credential_of_somebody_else(on: Stage) -> None:
+    key = SecurityKey()
+    await with_key(on.api, on.world, on.client, key, "mallory@example.test")
+    token = await on.token()
+    begun = await on.api.enroll(token, "webauthn")
+    client_data = key._client_data("webauthn.create", begun.public_key["challenge"])
+    again = key.attested(key.made[0], begun.public_key["rp"]["id"], client_data)
+    await on.api.webauthn(on.client, token, begun.oob_code, json.dumps(again))
 
 
 @pytest.fixture
@@ -482,7 +513,7 @@ async def test_mfa_required_is_a_403_of_four_members(rest_api: RestApi, world: W
     assert said == {
         "error": "mfa_required",
         "error_description": "Multifactor authentication required",
-        "mfa_requirements": {"enroll": [{"type": "otp"}, {"type": "phone"}, {"type": "push-notification"}]},
+        "mfa_requirements": {"enroll": [{"type": kind} for kind in ("otp", "phone", "push-notification", "webauthn")]},
     }
     assert "www-authenticate" not in response.headers
 
@@ -492,7 +523,7 @@ async def test_over_grpc_a_factor_that_is_missing_is_an_outcome_and_no_error(grp
 
     required = a(MfaRequired, await grpc_api.password(await shop(world), ALICE, PASSWORD))
 
-    assert (required.wants, required.types) == ("enroll", ("otp", "phone", "push-notification"))
+    assert (required.wants, required.types) == ("enroll", ("otp", "phone", "push-notification", "webauthn"))
 
 
 async def test_an_answer_that_is_awaited_is_a_400_with_its_own_text(rest_api: RestApi, world: World) -> None:
