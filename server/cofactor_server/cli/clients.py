@@ -84,7 +84,10 @@ def create(
         Enrollment, typer.Option(help="How users who are not enrolled enroll.")
     ] = Enrollment.AT_LOGIN,
     algorithm: Annotated[
-        Algorithm, typer.Option(help="Signs access tokens: RS256 for REST clients, ES256 for gRPC.")
+        Algorithm,
+        typer.Option(
+            help="Signs access tokens: RS256 for REST clients, ES256 for gRPC, whose keys are /.well-known/keys.json."
+        ),
     ] = Algorithm.RS256,
     public: Annotated[bool, typer.Option("--public", help="It can't keep a secret: an app or a browser.")] = False,
     tls_san: Annotated[
