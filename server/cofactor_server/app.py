@@ -30,7 +30,7 @@ from cofactor_server.services.challenges import Challenges
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
-from cofactor_server.services.devices import Devices, Pairing
+from cofactor_server.services.devices import Devices
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guardian import DeviceAccounts
@@ -41,6 +41,7 @@ from cofactor_server.services.minting import Mint
 from cofactor_server.services.notices import Notices, Recipients
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.operators import Operators
+from cofactor_server.services.pairing import Pairing
 from cofactor_server.services.policy import Policy
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records

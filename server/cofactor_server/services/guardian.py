@@ -40,7 +40,8 @@ from cofactor_server.factors.guardian import Presented, Urls
 from cofactor_server.factors.push import PushAddress, PushCredential
 from cofactor_server.services.answering import AnswerOnDevice
 from cofactor_server.services.deciding import Decider
-from cofactor_server.services.devices import Pair, Pairing, give_up
+from cofactor_server.services.devices import give_up
+from cofactor_server.services.pairing import Pair, Pairing
 from cofactor_server.services.records import Records
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
