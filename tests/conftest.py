@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import shutil
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import structlog
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.vault import signing_keys
 from cofactor_server.vault.keyring import Keyring
@@ -30,6 +32,16 @@ def _read_once() -> Iterator[None]:
         patch.setattr(signing_keys, "_private", functools.cache(signing_keys._private))
         patch.setattr("cofactor_server.factors.registry.entry_points", functools.cache(entry_points))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Commands that run in this process set up its logs; the next test finds them as this one did."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import logging
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 COMMAND = Path(sys.executable).with_name("cofactor")
@@ -77,15 +75,6 @@ def run(environment: dict[str, str], *arguments: str, typed: str | None = None) 
 
     outside: dict[str, str | None] = {name: None for name in os.environ if name.startswith("COFACTOR_")}
     return CliRunner().invoke(app, list(arguments), input=typed, env=outside | environment)
-
-
-@pytest.fixture(autouse=True)
-def restored_logs() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture

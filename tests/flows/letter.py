@@ -48,22 +48,21 @@ class Letter:
 
     Args:
         entropy: Draws the codes.
-        kind: What it goes by; as `push` its codes may be asked for before they come.
     """
 
+    kind: Final = "letter"
     credential_type: Final = Address
     expected_type: Final = Written
     prompts: Final = True
     listed_type: Final = "letter"
     authenticator_type: Final = "oob"
 
-    def __init__(self, entropy: Entropy, kind: str = "letter") -> None:
+    def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
-        self.kind = kind
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[Address]:
         """Take an address."""
-        if not destination and self.kind == "letter":
+        if not destination:
             raise InvalidRequest(violations=(("destination", "must be an address"),))
         return Enrollment(Address(destination), {}, name=f"{destination[:2]}…")
 

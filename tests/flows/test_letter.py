@@ -7,7 +7,7 @@ import pytest
 from cofactor_server.factors.registry import register
 from cofactor_server.seams import SystemEntropy
 
-from tests.flows.api import AUTH0, Api, Challenge, ClientCredentials, GrpcApi, MfaRequired, Pending, RestApi, Tokens
+from tests.flows.api import Api, Challenge, ClientCredentials, GrpcApi, MfaRequired, Tokens
 from tests.flows.letter import Letter
 from tests.flows.steps import (
     MFA_SCOPE,
@@ -337,54 +337,3 @@ async def test_over_rest_a_plugins_factor_goes_by_its_own_name(api: Api, world: 
     (letter, _) = await api.list(login.mfa_token)
 
     assert (letter.type, letter.id.partition("|")[0], letter.active) == ("letter", "letter", True)
-
-
-# --- answers that are waited for ----------------------------------------------------------------------------------
-
-
-PROMPTED = {"factors": (register(Letter(SystemEntropy(), "push")),), "kinds": frozenset({"totp", "push"})}
-
-
-@pytest.mark.requirement("S135")
-@pytest.mark.parametrize("given", [PROMPTED], ids=["push"])
-async def test_an_answer_that_is_not_there_yet_is_pending_and_changes_nothing(
-    api: Api, world: World, given: dict[str, Any]
-) -> None:
-    client = await shop(world)
-    await world.user()
-    first = await logged_in_to_mfa(api, client)
-    enrollment = await api.enroll(first.mfa_token, "push")
-    waiting = a(Pending, await api.oob(client, first.mfa_token, enrollment.oob_code))
-    a(Tokens, await api.oob(client, first.mfa_token, enrollment.oob_code, world.outbox.sent[-1].code))
-    login = await logged_in_to_mfa(api, client)
-    challenge = await api.challenge(client, login.mfa_token)
-
-    polls = [await api.oob(client, login.mfa_token, challenge.oob_code) for _ in range(3)]
-
-    assert polls == [waiting] * 3
-    assert waiting.interval in (5.0, None)
-    assert challenge.prompts is False
-    a(Tokens, await api.oob(client, login.mfa_token, challenge.oob_code, world.outbox.sent[-1].code))
-
-
-@pytest.mark.parametrize("given", [PROMPTED], ids=["push"])
-async def test_the_wire_of_a_pending_answer_is_the_recorded_one(
-    rest_api: RestApi, world: World, given: dict[str, Any]
-) -> None:
-    client = await shop(world)
-    await world.user()
-    login = await logged_in_to_mfa(rest_api, client)
-    enrollment = await rest_api.enroll(login.mfa_token, "push")
-    members = {"client_id": client[0], "client_secret": client[1], "mfa_token": login.mfa_token}
-
-    response = await rest_api.http.post(
-        "/oauth/token", json={**members, "grant_type": f"{AUTH0}mfa-oob", "oob_code": enrollment.oob_code}
-    )
-
-    assert (response.status_code, response.json()) == (
-        400,
-        {
-            "error": "authorization_pending",
-            "error_description": "Authorization pending: please repeat the request in a few seconds.",
-        },
-    )

@@ -60,7 +60,7 @@ async def test_a_client_without_the_grant_does_not_vouch(grpc_api: GrpcApi, worl
 
 
 @pytest.mark.parametrize(
-    "given",
+    "registered",
     [
         {"public": True},
         {"capabilities": frozenset()},
@@ -72,9 +72,9 @@ async def test_a_client_without_the_grant_does_not_vouch(grpc_api: GrpcApi, worl
     ],
     ids=["public", "no capability", "no grant", "no realm", "otp", "mfa", "hwk"],
 )
-async def test_no_client_is_created_that_could_vouch_for_too_much(given: dict[str, Any], world: World) -> None:
+async def test_no_client_is_created_that_could_vouch_for_too_much(registered: dict[str, Any], world: World) -> None:
     with pytest.raises(InvalidRequest):
-        await voucher(world, **given)
+        await voucher(world, **registered)
 
 
 async def test_a_realm_that_was_not_given_is_refused(grpc_api: GrpcApi, world: World) -> None:
