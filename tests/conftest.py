@@ -35,13 +35,13 @@ def _read_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Commands that run in this process set up its logs; the next test finds them as this one did."""
-    root, before = logging.getLogger(), structlog.get_config()
+def _logs_of_none() -> Iterator[None]:
+    """Commands that run in this process set up its logs; the next test finds them as the run began."""
+    root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
-    structlog.configure(**before)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
