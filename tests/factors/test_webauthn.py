@@ -609,6 +609,14 @@ def test_a_registration_is_no_login_and_a_login_no_registration() -> None:
     assert old.judge(request, SecurityKey().create(fresh.prompt()[1])) == REFUSED
 
 
+def test_a_creation_replaces_no_key_that_is_there() -> None:
+    account = opened()
+    prompt, options = account.prompt()
+    assert isinstance(account.judge(prompt, account.key.create(options)), Approved)
+
+    assert account.judge(prompt, SecurityKey().create(options)) == REFUSED
+
+
 # Anything at all
 
 octets = st.binary(max_size=400)

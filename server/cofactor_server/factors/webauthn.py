@@ -256,6 +256,8 @@ class WebAuthn:
     def _registered(
         self, credential: WebAuthnCredential, expected: WebAuthnExpected, document: _Document, client_data: _ClientData
     ) -> Verdict[WebAuthnCredential]:
+        if credential.key is not None:  # nothing replaces a key that its user has
+            return Mismatch()
         raw_id = _octets(document.rawId)
         attestation = _octets(document.response.attestationObject)
         returned = w.RegistrationCredential(
