@@ -24,6 +24,7 @@ from cofactor_server.rpc.server import Services, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.answering import Answering, Answers
+from cofactor_server.services.assertions import Assertions
 from cofactor_server.services.authenticators import Authenticators
 from cofactor_server.services.callers import Callers
 from cofactor_server.services.challenges import Challenges
@@ -199,7 +200,10 @@ class Application:
         )
         self.metrics = CollectorRegistry()
         self._metrics = Metrics(self.metrics)
-        self._admission = Admission(Callers(records, logins, access_tokens, clock), Sources(c.trusted_proxies))
+        self._admission = Admission(
+            Callers(records, logins, access_tokens, Assertions(deployment, records, clock), clock),
+            Sources(c.trusted_proxies),
+        )
 
     def interceptor(self) -> Interceptor:
         """Return an interceptor for one more server."""

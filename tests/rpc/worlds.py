@@ -104,8 +104,8 @@ class World:
             raise self.failure
 
     # services.callers
-    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
-        client = {c.id: c for c in (PUBLIC, SERVER, EDGE)}.get(client_id)
+    async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
+        client = {c.id: c for c in (PUBLIC, SERVER, EDGE)}.get(client_id or "")
         if client is None or secret != (SECRET if client.confidential else None):
             raise InvalidClient
         return client

@@ -1,6 +1,8 @@
 """`cofactor clients`: applications that ask for tokens."""
 
+import json
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,6 +50,7 @@ def _view(client: "Client") -> dict[str, Any]:
         "public": not client.confidential,
         "authentication": client.method,
         "tls_san": client.tls_san or None,
+        "key_ids": [key.get("kid") for key in json.loads(client.jwks)["keys"]] if client.jwks else [],
         "grants": _short(client),
         "capabilities": sorted(client.capabilities),
         "audiences": list(client.audiences),
@@ -58,6 +61,13 @@ def _view(client: "Client") -> dict[str, Any]:
         "enrollment": client.enrollment,
         "created_at": instant(client.created_at),
     }
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from None
 
 
 def _short(client: "Client") -> list[str]:
@@ -97,6 +107,15 @@ def create(
             "uri:spiffe://example.com/payments, the name to the letter. Takes COFACTOR_TLS_CLIENT_CA_FILE."
         ),
     ] = "",
+    jwks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Known by what it signs (private_key_jwt), and has no secret: the file of its public keys, a JSON Web "
+            "Key Set of RSA keys of 2,048 bits or more, or of P-256.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create a client. Its secret is drawn, printed here, and never shown again."""
@@ -115,6 +134,7 @@ def create(
         mfa_policy=mfa_policy,
         enrollment=enrollment,
         tls_san=tls_san,
+        jwks=_read(jwks) if jwks else "",
     )
     client, secret = operate(lambda operators, _: operators.create_client(new))
     if as_json:
@@ -138,7 +158,9 @@ def list_clients(as_json: Json = False) -> None:
     rows = [
         (
             client.name,
-            {Method.NONE: "public", Method.SECRET: "", Method.TLS: client.tls_san}[client.method],
+            {Method.NONE: "public", Method.SECRET: "", Method.TLS: client.tls_san, Method.KEY: "its keys"}[
+                client.method
+            ],
             ", ".join(_short(client)),
             ", ".join(sorted(client.capabilities)),
             ", ".join(client.audiences),

@@ -38,13 +38,15 @@ class Method(StrEnum):
     SECRET = "client_secret"
     TLS = "tls_client_auth"
     """RFC 8705 section 2.1: by a certificate that an authority of the deployment signed, over gRPC."""
+    KEY = "private_key_jwt"
+    """OpenID Connect Core section 9: by a statement that one of its registered keys signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """An application.
 
-    A client with neither `secret_sha256` nor `tls_san` is public: it names itself and proves nothing.
+    A client with none of `secret_sha256`, `tls_san` and `jwks` is public: it names itself and proves nothing.
     """
 
     id: str
@@ -67,12 +69,16 @@ class Client:
     refresh_token_seconds: int = 30 * 86_400
     tls_san: str = ""
     """`dns:` or `uri:` and the subject alternative name that its certificates have, to the letter."""
+    jwks: str = field(default="", repr=False)
+    """Public keys it signs with, a JSON Web Key Set in one line."""
 
     @property
     def method(self) -> Method:
         """How the client authenticates itself."""
         if self.tls_san:
             return Method.TLS
+        if self.jwks:
+            return Method.KEY
         return Method.SECRET if self.secret_sha256 else Method.NONE
 
     @property

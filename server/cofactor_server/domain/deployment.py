@@ -64,6 +64,11 @@ class Deployment:
         return self.issuer + "userinfo"
 
     @property
+    def token_endpoint(self) -> str:
+        """Where grants are exchanged over HTTP; clients may name it as the audience of what they sign."""
+        return self.issuer + "oauth/token"
+
+    @property
     def relying_party(self) -> RelyingParty:
         """For whom security keys and passkeys are registered."""
         return RelyingParty(

@@ -14,8 +14,11 @@ Metadata = tuple[tuple[str, str], ...]
 
 # A peer refuses about 8 KiB of metadata in all; what is longer than these can't be right anyway.
 MAX_CLIENT_FIELD = 1024
+MAX_ASSERTION = 3072
 MAX_TOKEN = 4096
 MAX_FORWARDED = 256
+
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _sendable = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch  # a transport may strip spaces at the ends
 
@@ -30,7 +33,7 @@ def of_client(request: Request, body: Body) -> Metadata:
     """
     scheme, basic = authorization(request)
     client_id, secret = body.text("client_id"), body.text("client_secret")
-    assertion = body.has("client_assertion")
+    assertion = body.text("client_assertion")
     if scheme == "basic":
         if secret or assertion:
             raise malformed("client_secret", "must not be given beside the Authorization header")
@@ -40,11 +43,10 @@ def of_client(request: Request, body: Body) -> Metadata:
         client_id = header_id
     if secret and assertion:
         raise malformed("client_assertion", "must not be given beside client_secret")
-    if not client_id:
+    _check_assertion(body)
+    if not client_id and not assertion:  # which names its client, RFC 7521 section 4.2
         raise errors.MissingParameter(parameter="client_id")
-    if assertion:  # not served: to drop it would make a confidential client look like a public one
-        raise errors.InvalidClient
-    return (*_client(client_id, secret), *_forwarded(request))
+    return (*_client(client_id, secret, assertion), *_forwarded(request))
 
 
 def of_bearer(request: Request, body: Body | None = None, *, bare: bool = False) -> Metadata:
@@ -66,8 +68,12 @@ def of_bearer(request: Request, body: Body | None = None, *, bare: bool = False)
     if not _sendable(token) or len(token) > MAX_TOKEN:
         raise errors.BearerInvalid
     client: Metadata = ()
-    if body is not None and (body.has("client_id") or body.has("client_secret")):
-        client = _client(body.required("client_id"), body.text("client_secret"))
+    if body is not None and any(map(body.has, ("client_id", "client_secret", "client_assertion"))):
+        assertion, secret = body.text("client_assertion"), body.text("client_secret")
+        if secret and assertion:
+            raise malformed("client_assertion", "must not be given beside client_secret")
+        _check_assertion(body)
+        client = _client(body.text("client_id") if assertion else body.required("client_id"), secret, assertion)
     return (("authorization", f"Bearer {token}"), *client, *_forwarded(request))
 
 
@@ -103,11 +109,27 @@ def _basic(encoded: str) -> tuple[str, str]:
     return name, secret
 
 
-def _client(client_id: str, secret: str) -> Metadata:
-    for value in filter(None, (client_id, secret)):
-        if not _sendable(value) or len(value) > MAX_CLIENT_FIELD:
-            raise errors.InvalidClient
-    return (("cofactor-client-id", client_id), *((("cofactor-client-secret", secret),) if secret else ()))
+def _check_assertion(body: Body) -> None:
+    """Refuse an assertion of another type than RFC 7523's, and a type without one.
+
+    To drop either would make a confidential client look like a public one.
+    """
+    kind = body.text("client_assertion_type")
+    if kind and not body.has("client_assertion"):
+        raise errors.MissingParameter(parameter="client_assertion")
+    if body.has("client_assertion") and kind != JWT_BEARER:
+        raise errors.InvalidClient
+
+
+def _client(client_id: str, secret: str, assertion: str) -> Metadata:
+    shown = (
+        ("cofactor-client-id", client_id, MAX_CLIENT_FIELD),
+        ("cofactor-client-secret", secret, MAX_CLIENT_FIELD),
+        ("cofactor-client-assertion", assertion, MAX_ASSERTION),
+    )
+    if any(value and (not _sendable(value) or len(value) > limit) for _, value, limit in shown):
+        raise errors.InvalidClient
+    return tuple((key, value) for key, value, _ in shown if value)
 
 
 def _forwarded(request: Request) -> Metadata:

@@ -15,6 +15,11 @@ _SECRET: _Schema = {"type": "string", "minLength": 1, "format": "password"}
 _CLIENT: dict[str, _Schema] = {
     "client_id": {**_OPTIONAL, "description": "Required, unless the client authenticates by HTTP Basic."},
     "client_secret": {**_OPTIONAL, "format": "password", "description": "Not beside HTTP Basic."},
+    "client_assertion": {**_OPTIONAL, "description": "A JWT of the client (RFC 7523), instead of a secret."},
+    "client_assertion_type": {
+        **_OPTIONAL,
+        "description": "With client_assertion: urn:ietf:params:oauth:client-assertion-type:jwt-bearer.",
+    },
 }
 _TARGET: dict[str, _Schema] = {
     "scope": {**_OPTIONAL, "description": "Space-separated."},
@@ -153,6 +158,9 @@ SCHEMAS: dict[str, _Schema] = {
                     "token_endpoint_auth_methods",
                     "revocation_endpoint_auth_methods",
                     "introspection_endpoint_auth_methods",
+                    "token_endpoint_auth_signing_alg_values",
+                    "revocation_endpoint_auth_signing_alg_values",
+                    "introspection_endpoint_auth_signing_alg_values",
                 )
             },
         }

@@ -18,7 +18,8 @@ from cofactor_server.rest.errors import Refusal, answer
 TIMEOUT = 10.0  # seconds
 
 _AUTH0 = "http://auth0.com/oauth/grant-type/"
-_AUTH_METHODS = ["none", "client_secret_post", "client_secret_basic"]
+_AUTH_METHODS = ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"]
+_ASSERTION_ALGORITHMS = ["RS256", "PS256", "ES256"]
 _SCOPES = ["openid", "offline_access", "enroll", "read:authenticators", "remove:authenticators"]
 
 
@@ -206,5 +207,9 @@ def _discovery(issuer: str) -> dict[str, Any]:
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": _AUTH_METHODS,
         "revocation_endpoint_auth_methods_supported": _AUTH_METHODS,
-        "introspection_endpoint_auth_methods_supported": _AUTH_METHODS,
+        "introspection_endpoint_auth_methods_supported": [method for method in _AUTH_METHODS if method != "none"],
+        **{
+            f"{endpoint}_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS
+            for endpoint in ("token", "revocation", "introspection")
+        },
     }

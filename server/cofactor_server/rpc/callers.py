@@ -33,8 +33,8 @@ from cofactor_server.rpc.source import Sources
 class Callers(Protocol):
     """Verifies what callers present; `services.callers` does it."""
 
-    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
-        """Return the client: by its secret, by its certificate's `sans`, or because it is public.
+    async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
+        """Return the client: by its secret, by its certificate's `sans`, by what it signed, or because it is public.
 
         Raises InvalidClient.
         """
@@ -185,7 +185,7 @@ class Admission:
                 if confidential and not client.confidential:
                     raise CallerNotAllowed
                 return client, None, None
-            case ByLogin(or_device=True) if presented.client_id is None and presented.bearer is None:
+            case ByLogin(or_device=True) if not presented.of_client and presented.bearer is None:
                 return None, None, None
             case ByLogin():
                 client = await self._client(presented, context)
@@ -195,7 +195,7 @@ class Admission:
                 return client, own, None
             case ByBearer():
                 login, access = self._bearer(rule, presented.bearer)
-                if presented.client_id is None:
+                if not presented.of_client:
                     return None, login, access
                 beside = await self._client(presented, context)
                 if login is not None and beside.id != login.client_id:
@@ -206,11 +206,12 @@ class Admission:
         raise CallerNotAllowed
 
     async def _client(self, presented: Credentials, context: Any) -> Client:
-        if presented.client_id is None:
+        if not presented.of_client:
             raise InvalidClient
-        sans = certificates.sans(context) if presented.secret is None else frozenset()
-        client = await self._callers.client(presented.client_id, presented.secret, sans)
-        if client.confidential and presented.secret is None and client.tls_san not in sans:
+        secret, assertion = presented.secret, presented.assertion
+        sans = certificates.sans(context) if secret is None and assertion is None else frozenset()
+        client = await self._callers.client(presented.client_id, secret, sans, assertion)
+        if client.confidential and secret is None and assertion is None and client.tls_san not in sans:
             raise InvalidClient  # whatever the service thinks of it
         return client
 

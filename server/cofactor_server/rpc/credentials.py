@@ -10,6 +10,7 @@ from cofactor_server.errors import InvalidClient
 
 MAX_CLIENT_ID = 128
 MAX_SECRET = 512
+MAX_ASSERTION = 3_072
 MAX_TOKEN = 4096
 MAX_BASIC = 2_048  # both halves form-urlencoded, then base64
 MAX_FORWARDED = 1024
@@ -17,6 +18,7 @@ MAX_LANGUAGES = 200
 
 CLIENT_ID = "cofactor-client-id"
 CLIENT_SECRET = "cofactor-client-secret"
+CLIENT_ASSERTION = "cofactor-client-assertion"
 FORWARDED_FOR = "cofactor-forwarded-for"
 
 _printable = re.compile(r"[ -~]+").fullmatch  # RFC 6749 appendix A.1 and A.2: VSCHAR
@@ -30,6 +32,8 @@ class Credentials:
     client_id: str | None = None
     secret: str | None = field(default=None, repr=False)
     """None for a client that only names itself."""
+    assertion: str | None = field(default=None, repr=False)
+    """A JWT by which the client authenticates itself."""
     bearer: str | None = field(default=None, repr=False)
     """None where there is none; empty where what is there can't be a token."""
     basic: str | None = field(default=None, repr=False)
@@ -39,6 +43,11 @@ class Credentials:
     """`x-forwarded-for`, its values joined in their order."""
     languages: str = ""
     """`accept-language`: what messages are written in, if there are texts."""
+
+    @property
+    def of_client(self) -> bool:
+        """Whether a client is named, by itself or by what it signed."""
+        return self.client_id is not None or self.assertion is not None
 
 
 def read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Credentials:
@@ -52,6 +61,8 @@ def read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Credentials:
         take = _KEYS.get(key)
         if take is not None and isinstance(value, str):
             take(found, value)
+    if found.assertion is not None and (found.basic is not None or found.secret is not None):
+        raise InvalidClient
     if found.basic is not None:
         if found.client_id is not None or found.secret is not None:
             raise InvalidClient
@@ -79,6 +90,10 @@ def _take_secret(found: Credentials, value: str) -> None:
     found.secret = _same(found.secret, value, MAX_SECRET)
 
 
+def _take_assertion(found: Credentials, value: str) -> None:
+    found.assertion = _same(found.assertion, value, MAX_ASSERTION)
+
+
 def _take_forwarded(found: Credentials, value: str) -> None:
     found.forwarded_for = value if found.forwarded_for in ("", value) else "ambiguous"  # two addresses are none
 
@@ -97,6 +112,7 @@ _KEYS: Mapping[str, Callable[[Credentials, str], None]] = {
     "authorization": _take_authorization,
     CLIENT_ID: _take_client_id,
     CLIENT_SECRET: _take_secret,
+    CLIENT_ASSERTION: _take_assertion,
     FORWARDED_FOR: _take_forwarded,
     "x-forwarded-for": _take_proxied,
     "accept-language": _take_languages,

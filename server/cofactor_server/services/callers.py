@@ -7,10 +7,12 @@ from cofactor_server.domain.clients import Client, Method
 from cofactor_server.domain.logins import Login
 from cofactor_server.errors import InvalidClient
 from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.assertions import Assertions
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.records import Records
 from cofactor_server.store import queries
+from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import same, sha256
 
 REMEMBERED = 5 * SECOND
@@ -23,38 +25,46 @@ _NO_SECRET = sha256("")
 class Callers:
     """Checks clients' credentials and users' bearer tokens."""
 
-    def __init__(self, records: Records, logins: Logins, access_tokens: AccessTokens, clock: Clock) -> None:
+    def __init__(
+        self, records: Records, logins: Logins, access_tokens: AccessTokens, assertions: Assertions, clock: Clock
+    ) -> None:
         self._records = records
+        self._assertions = assertions
         self._logins = logins
         self._access_tokens = access_tokens
         self._clock = clock
         self._clients: dict[str, tuple[Client, int]] = {}
 
-    async def client(self, client_id: str, secret: str | None, sans: Set[str]) -> Client:
+    async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
         """Return the client with this id, if it authenticates itself by its own method and shows no second one.
 
         A client that is known by its certificate has no secret, so one that sends a secret too is refused
         (RFC 6749 section 2.3); the certificate of one that is known by its secret proves nothing about it.
 
         Args:
-            client_id: As the caller gave it.
+            client_id: As the caller gave it; None is for those who sign, since what they sign names them.
             secret: As the caller gave it; None without.
             sans: Subject alternative names, as `Client.tls_san` has them, of the certificate that TLS verified.
+            assertion: What the caller signed (RFC 7523 section 2.2); None without.
 
         Raises:
-            InvalidClient: Unknown, a wrong secret, none where one is needed, one where the client has none, or not
-                its certificate.
+            InvalidClient: Unknown, a wrong secret, none where one is needed, one where the client has none, not
+                its certificate, or an assertion that is not its own, not for us, not of now, or used before.
             Unavailable: The database is away.
         """
+        client_id = client_id or (client_keys.names(assertion) if assertion else "")
         client = await self._client(client_id)
         expected = client.secret_sha256 if client is not None and client.secret_sha256 else _NO_SECRET
         right = same(sha256(secret or ""), expected)
         match client:
-            case Client(method=Method.SECRET) if secret is not None and right:
+            case Client(method=Method.SECRET) if secret is not None and right and assertion is None:
                 return client
-            case Client(method=Method.TLS, tls_san=san) if secret is None and san in sans:
+            case Client(method=Method.TLS, tls_san=san) if secret is None and assertion is None and san in sans:
                 return client
-            case Client(method=Method.NONE) if secret is None:
+            case Client(method=Method.KEY) if secret is None and assertion is not None:
+                if await self._assertions.check(client, assertion):
+                    return client
+            case Client(method=Method.NONE) if secret is None and assertion is None:
                 return client
         raise InvalidClient
 

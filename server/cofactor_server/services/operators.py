@@ -15,6 +15,7 @@ from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.token_imports import Seed, TokenImports
 from cofactor_server.store import accounts
+from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.passwords import Passwords
@@ -65,6 +66,8 @@ class NewClient:
     enrollment: Enrollment = Enrollment.AT_LOGIN
     tls_san: str = ""
     """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
+    jwks: str = ""
+    """Instead of a secret, the public keys it signs with: a JSON Web Key Set (RFC 7517 section 5)."""
 
 
 class Operators:
@@ -239,8 +242,8 @@ class Operators:
         Raises:
             InvalidRequest: What it is given contradicts itself.
         """
-        _check(new)
-        secret = "" if new.public or new.tls_san else base64url(self._entropy.octets(SECRET_OCTETS))
+        jwks = _check(new)
+        secret = "" if new.public or new.tls_san or new.jwks else base64url(self._entropy.octets(SECRET_OCTETS))
         grant_types = new.grant_types | (MFA_GRANTS if new.grant_types & MFA_GRANTS else frozenset())
         client = Client(
             id=new_id(self._entropy, "cli_"),
@@ -256,6 +259,7 @@ class Operators:
             mfa_policy=new.mfa_policy,
             enrollment=new.enrollment,
             tls_san=new.tls_san,
+            jwks=jwks,
         )
         await self._records.change(accounts.add_client, client)
         return client, secret
@@ -274,8 +278,9 @@ class Operators:
             raise Missing
 
 
-def _check(new: NewClient) -> None:
-    violations = []
+def _check(new: NewClient) -> str:
+    """Return the client's keys as they are registered."""
+    jwks, violations = _keys(new)
     if not new.name:
         violations.append(("name", "must not be empty"))
     if new.algorithm not in ("RS256", "ES256"):
@@ -295,3 +300,16 @@ def _check(new: NewClient) -> None:
         violations.append(("vouch_methods", f"are among {', '.join(sorted(FIRST_FACTOR_METHODS))}"))
     if violations:
         raise InvalidRequest(violations=tuple(violations))
+    return jwks
+
+
+def _keys(new: NewClient) -> tuple[str, list[tuple[str, str]]]:
+    """Return the client's keys as they are registered, and what is wrong with them."""
+    if not new.jwks:
+        return "", []
+    if new.public or new.tls_san:
+        return "", [("jwks", "is for confidential clients that are not known by a certificate")]
+    try:
+        return client_keys.normalized(new.jwks), []
+    except client_keys.KeySetInvalid as error:
+        return "", [("jwks", str(error))]

@@ -158,6 +158,13 @@ def delete_client(connection: Connection, client_id: str) -> bool:
     return bool(connection.execute(delete(t.clients).where(t.clients.c.id == client_id)).rowcount)
 
 
+def spend(connection: Connection, owner_id: str, token_id: str, expires_at: int) -> bool:
+    """Mark a token as used by whoever it belongs to, who needs no row; return whether it was not used before."""
+    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = build(t.spent).values(user_id=owner_id, token_id=token_id, expires_at=expires_at)
+    return connection.execute(statement.on_conflict_do_nothing().returning(t.spent.c.token_id)).first() is not None
+
+
 def add_family(connection: Connection, family: RefreshFamily) -> None:
     """Add a new refresh family; its user may be deleted meanwhile, which its first use finds out."""
     connection.execute(insert(t.refresh_families).values(rows.of_refresh_family(family)))

@@ -29,7 +29,9 @@ class TokenServiceStub(object):
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     def __init__(self, channel):
@@ -64,7 +66,9 @@ class TokenServiceServicer(object):
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     def IssueToken(self, request, context):
@@ -134,7 +138,9 @@ class TokenService(object):
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     @staticmethod

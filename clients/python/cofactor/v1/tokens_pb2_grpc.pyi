@@ -30,7 +30,9 @@ class TokenServiceStub:
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     @_typing.overload
@@ -58,7 +60,9 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -82,7 +86,9 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     """A grant in, one of three outcomes out.
 
     The client authenticates in the metadata: `cofactor-client-id` and `cofactor-client-secret`, or
-    `authorization: Basic …` (RFC 6749 section 2.3.1). A public client sends its id alone.
+    `authorization: Basic …` (RFC 6749 section 2.3.1), or `cofactor-client-assertion` with a JWT that it signed for the
+    issuer or its token endpoint, for once and for five minutes at most (RFC 7523 section 2.2). A public client sends its
+    id alone.
     """
 
     @_abc_1.abstractmethod
