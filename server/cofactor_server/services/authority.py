@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cofactor_server.domain.acr import Level
+from cofactor_server.domain.acr import Level, reach
 from cofactor_server.domain.authenticators import (
     Authenticator,
     State,
@@ -11,6 +11,7 @@ from cofactor_server.domain.authenticators import (
 )
 from cofactor_server.domain.callers import Access, Caller
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.proofs import Kind
 from cofactor_server.errors import (
     BearerInvalid,
     BearerMissing,
@@ -82,12 +83,16 @@ class Authority:
             return refusal
         return BearerInvalid() if work.is_spent(self.user_id, self.login_id) else None
 
-    def may_change(self, mine: Sequence[Authenticator]) -> CofactorError | None:
+    def may_change(self, mine: Sequence[Authenticator], new: Kind | None = None) -> CofactorError | None:
         """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
 
         An enrolled user shows at least the highest level that his authenticators reach, those that failures disabled
-        among them: exhausting one must not lower what the others have to show. A recovery code is enough, being there
-        for replacing what was lost (S32).
+        among them: exhausting one must not lower what the others have to show. What the new one can't exceed is enough
+        for adding it. So is a recovery code for everything, being there for replacing what was lost (S32).
+
+        Args:
+            mine: The user's authenticators.
+            new: The kind of the one that is to be added; None where one is removed, or a recovery code replaced.
         """
         access = self._access
         if not enrolled(mine):
@@ -96,4 +101,5 @@ class Authority:
             return BearerInvalid()
         confirmed = (a for a in mine if a.state is not State.PENDING)
         highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
-        return None if access.level >= highest or access.recovery else InsufficientAuthentication()
+        needed = highest if new is None else min(highest, reach(new))
+        return None if access.level >= needed or access.recovery else InsufficientAuthentication()

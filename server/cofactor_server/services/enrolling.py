@@ -110,7 +110,7 @@ class Enroll:
             if enrolled(mine):
                 return AlreadyEnrolled()
             return None if login.may_enroll(user, client) else EnrollmentNotAllowed()
-        if refusal := authority.may_change(mine):
+        if refusal := authority.may_change(mine, self.request.kind):
             return refusal
         return TooManyAuthenticators() if held(mine) >= ACTIVE_CODE_AUTHENTICATORS else None
 

@@ -1,6 +1,7 @@
 """Security decision 8: the token that manages authenticators is no way round them."""
 
 import pytest
+from cofactor_server.domain.acr import Level
 from cofactor_server.domain.users import MfaPolicy
 
 from tests.flows.api import Api, MfaRequired, Tokens
@@ -118,6 +119,19 @@ async def test_a_weaker_factor_adds_and_removes_nothing(api: Api, world: World) 
     assert await reason(api.enroll(low)) == "INSUFFICIENT_AUTHENTICATION"
     assert await reason(api.remove(low, app)) == "INSUFFICIENT_AUTHENTICATION"
     assert await reason(api.remove(low, email)) == "INSUFFICIENT_AUTHENTICATION"
+
+
+async def test_what_the_new_one_can_not_exceed_is_enough_for_adding_it(api: Api, world: World) -> None:
+    client = await shop(world)
+    alice = await enrolled(api, world, client)
+    email = await add_mailed(api, world, client, alice, "email")
+    await change(world, "authenticators", {"acr": Level.PHISHING_RESISTANT.acr}, kind="totp")
+    low = await low_access_token(api, world, client, ALICE, email)
+
+    another = await api.enroll(low, "email", destination="jane.doe@example.com")
+
+    assert another.oob_code
+    assert await reason(api.enroll(low)) == "INSUFFICIENT_AUTHENTICATION"
 
 
 @pytest.mark.requirement("S34")
