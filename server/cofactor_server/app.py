@@ -160,7 +160,7 @@ class Application:
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
-                policy=Policy(deployment, credentials),
+                policies=Policy(deployment, credentials),
                 records=records,
                 decider=decider,
                 logins=logins,

@@ -352,6 +352,12 @@ class UnmetAuthenticationRequirements(CofactorError):
     reason = "UNMET_AUTHENTICATION_REQUIREMENTS"
 
 
+class AnotherKindRequired(CofactorError):
+    """The login has shown a factor of this kind, and needs another kind."""
+
+    reason = "ANOTHER_KIND_REQUIRED"
+
+
 class RefreshTokenInvalid(CofactorError):
     """The refresh token is unknown, expired, revoked or used."""
 
@@ -486,6 +492,7 @@ TABLE: Mapping[str, Row] = {
         "unmet_authentication_requirements",
         "The requested authentication cannot be reached.",
     ),
+    "ANOTHER_KIND_REQUIRED": Row("FAILED_PRECONDITION", 403, "invalid_grant", "Another kind of factor is needed."),
     # Authenticators
     "ALREADY_ENROLLED": Row("FAILED_PRECONDITION", 403, "access_denied", "User is already enrolled."),
     "NOT_ENROLLED": Row("FAILED_PRECONDITION", 401, "unsupported_challenge_type", _UNENROLLED),

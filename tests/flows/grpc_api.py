@@ -94,9 +94,11 @@ class GrpcApi:
         realm: str = "",
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired:
-        target = tokens.TokenTarget(scope=scope, audience=audience)
+        target = _target(scope, audience, acr_values, max_age)
         grant: dict[str, Any] = {"username": username, "password": password, "target": target}
         if realm:
             by_realm = tokens.PasswordRealmGrant(**grant, realm=realm)
@@ -147,9 +149,11 @@ class GrpcApi:
         *,
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired:
-        target = tokens.TokenTarget(scope=scope, audience=audience)
+        target = _target(scope, audience, acr_values, max_age)
         grant = tokens.RefreshTokenGrant(refresh_token=refresh_token, target=target)
         return settled(await self.issue(client, request_id=request_id, refresh_token=grant))
 
@@ -164,6 +168,8 @@ class GrpcApi:
         label: str = "",
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired:
         """Vouch for a user; `authenticated_at` in seconds since the Unix epoch."""
@@ -174,7 +180,7 @@ class GrpcApi:
             methods=methods,
             authenticate_time=Timestamp(seconds=seconds, nanos=rest * 1_000),
             label=label,
-            target=tokens.TokenTarget(scope=scope, audience=audience),
+            target=_target(scope, audience, acr_values, max_age),
         )
         return settled(await self.issue(client, request_id=request_id, vouched=grant))
 
@@ -336,6 +342,13 @@ def _by_bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
+def _target(scope: str, audience: str, acr_values: Sequence[str], max_age: int | None) -> tokens.TokenTarget:
+    target = tokens.TokenTarget(scope=scope, audience=audience, acr_values=acr_values)
+    if max_age is not None:
+        target.max_age.seconds = max_age
+    return target
+
+
 def _tokens_of(message: tokens.Tokens) -> Tokens:
     assert message.token_type == "Bearer"
     return Tokens(
@@ -351,7 +364,9 @@ def _tokens_of(message: tokens.Tokens) -> Tokens:
 def _mfa_required_of(message: tokens.MfaRequired) -> MfaRequired:
     wants = message.WhichOneof("requirement")
     kinds = message.enroll.kinds if wants == "enroll" else message.challenge.kinds
-    return MfaRequired(message.mfa_token, wants or "", _types(kinds), _seconds(message.expire_time))
+    return MfaRequired(
+        message.mfa_token, wants or "", _types(kinds), _seconds(message.expire_time), message.recovery_code
+    )
 
 
 def _types(kinds: Iterable[int]) -> tuple[str, ...]:

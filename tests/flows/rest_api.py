@@ -64,11 +64,20 @@ class RestApi:
         realm: str = "",
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired:
         _carries_no(request_id=request_id)
         grant_type = f"{AUTH0}password-realm" if realm else "password"
-        members = {"username": username, "password": password, "realm": realm, "scope": scope, "audience": audience}
+        members: dict[str, Any] = {
+            "username": username,
+            "password": password,
+            "realm": realm,
+            "scope": scope,
+            "audience": audience,
+        }
+        members |= {"acr_values": " ".join(acr_values), "max_age": max_age}
         return settled(await self.issue(client, grant_type, **members))
 
     async def otp(
@@ -118,10 +127,13 @@ class RestApi:
         *,
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired:
         _carries_no(request_id=request_id)
-        members = {"refresh_token": refresh_token, "scope": scope, "audience": audience}
+        members: dict[str, Any] = {"refresh_token": refresh_token, "scope": scope, "audience": audience}
+        members |= {"acr_values": " ".join(acr_values), "max_age": max_age}
         return settled(await self.issue(client, "refresh_token", **members))
 
     async def challenge(
@@ -264,7 +276,9 @@ def _pattern(template: str) -> str:
 
 def _mfa_required(said: Mapping[str, Any]) -> MfaRequired:
     ((wants, entries),) = said["mfa_requirements"].items()
-    return MfaRequired(said["mfa_token"], wants, tuple(entry["type"] for entry in entries))
+    return MfaRequired(
+        said["mfa_token"], wants, tuple(entry["type"] for entry in entries), recovery_code=said.get("recovery_code", "")
+    )
 
 
 def _row_of(said: Mapping[str, Any]) -> Row:

@@ -35,6 +35,7 @@ class MfaRequired:
     """Such as `otp`, in the words of the REST wire."""
     expires_at: float | None = None
     """Seconds since the Unix epoch; REST does not tell."""
+    recovery_code: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class Api(Protocol):
         realm: str = "",
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired: ...
 
@@ -169,6 +172,8 @@ class Api(Protocol):
         *,
         scope: str = "",
         audience: str = "",
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str = "",
     ) -> Tokens | MfaRequired: ...
 

@@ -172,7 +172,7 @@ def test_an_empty_required_field_is_named(parameter: str, convert: Callable[[], 
     assert refused.value.metadata == {"parameter": parameter}
 
 
-def with_target(**changes: str) -> list[Callable[[], Any]]:
+def with_target(**changes: Any) -> list[Callable[[], Any]]:
     target = T.TokenTarget(**changes)
     return [grant(target=target) for grant in (password, realm, refresh, vouched)]
 

@@ -29,11 +29,14 @@ class Level(IntEnum):
         return PREFIX + _NAMES[self]
 
     @classmethod
+    def named(cls, acr: str) -> "Level | None":
+        """Return the level an acr value names; None for a value that is not ours."""
+        return cls.MFA if acr == PAPE_MULTI_FACTOR else _LEVELS.get(acr)
+
+    @classmethod
     def of(cls, acr: str) -> "Level":
         """Return the level an acr value names; unknown and empty values are the weakest."""
-        if acr == PAPE_MULTI_FACTOR:
-            return cls.MFA
-        return _LEVELS.get(acr, cls.ONE_FACTOR)
+        return cls.named(acr) or cls.ONE_FACTOR
 
 
 _NAMES = {

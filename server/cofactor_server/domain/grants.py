@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
 
 
@@ -13,6 +14,15 @@ class Target:
 
     scope: str = ""
     audience: str = ""
+    acr_values: tuple[str, ...] = ()
+    """How strong the authentication has to be; one of them is enough (RFC 9470 section 4)."""
+    max_age: int | None = None
+    """How long ago it may lie, in microseconds; 0 asks for a factor now."""
+
+    @property
+    def steps_up(self) -> bool:
+        """Whether more is asked for than policy would ask."""
+        return bool(self.acr_values) or self.max_age is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class MfaRequired:
     enroll: bool
     """True: `kinds` can be enrolled. False: `kinds` can be challenged."""
     kinds: tuple[Kind, ...]
+    recovery_code: str = field(default="", repr=False)
+    """The replacement, where a recovery code was used and one more factor is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +155,13 @@ class Issue:
     authentication: Authentication
     issued_at: int
     refresh_token: str = field(default="", repr=False)
+    recovery_code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """A factor was accepted, and one more is needed: the login goes on under a new mfa_token."""
+
+    login: Login
+    kinds: tuple[Kind, ...]
     recovery_code: str = field(default="", repr=False)

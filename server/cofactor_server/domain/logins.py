@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.demands import Demand
 from cofactor_server.domain.users import Enrollment, User
 from cofactor_server.seams import MINUTE, SECOND
 
@@ -41,6 +42,8 @@ class Login:
     issued_at: int
     expires_at: int
     by_access_token: bool = False
+    demand: Demand | None = None
+    """What has to be shown beyond any second factor; None for most logins."""
 
     def expired(self, now: int) -> bool:
         """Whether its time is over, or has not come."""

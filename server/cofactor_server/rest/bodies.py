@@ -14,6 +14,7 @@ from cofactor_server import errors
 MAX_BODY = 64 * 1024
 MAX_DEPTH = 32  # a WebAuthn credential is 4 deep
 MAX_FORM_FIELDS = 200
+MOST_DIGITS = 10  # of a number that means seconds
 
 _JSON = frozenset({"", "application/json"})
 _FORM = "application/x-www-form-urlencoded"
@@ -64,6 +65,17 @@ class Body:
         if not isinstance(value, dict):
             raise malformed(name, "must be an object")
         return Body(value)
+
+    def whole_number(self, name: str) -> int | None:
+        """Return a number from 0 on, None where absent; a form, having only strings, holds its digits."""
+        value = self.members.get(name)
+        if value in (None, ""):
+            return None
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value) if len(value) <= MOST_DIGITS else -1
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**MOST_DIGITS:
+            raise malformed(name, "must be a whole number from 0 on")
+        return value
 
     def words(self, *names: str) -> list[str]:
         """Return the words of the first member present: a list, a form's repeated field, or commas and spaces."""

@@ -24,6 +24,12 @@ _CLIENT: dict[str, _Schema] = {
 _TARGET: dict[str, _Schema] = {
     "scope": {**_OPTIONAL, "description": "Space-separated."},
     "audience": {**_OPTIONAL, "description": "The resource server."},
+    "acr_values": {**_OPTIONAL, "description": "How strong the authentication has to be; space-separated."},
+    "max_age": {
+        "type": ["integer", "string", "null"],
+        "description": "How many seconds ago it may lie; 0 asks for a factor now.",
+        "examples": [3600],
+    },
 }
 _URI: _Schema = {"type": "string", "format": "uri"}
 _WORDS: _Schema = {"type": "array", "items": {"type": "string"}}
@@ -112,7 +118,8 @@ SCHEMAS: dict[str, _Schema] = {
             "mfa_requirements": {
                 "oneOf": [_object({"challenge": _REQUIREMENTS}), _object({"enroll": _REQUIREMENTS})],
                 "description": "What the user can be challenged with, or can enroll.",
-            }
+            },
+            "recovery_code": {**_TEXT, "description": "The replacement, where one was used and more is needed."},
         },
     ),
     "TokenRequest": {

@@ -24,7 +24,12 @@ _SCOPES = ["openid", "offline_access", "enroll", "read:authenticators", "remove:
 
 
 def _target(body: Body) -> pb.TokenTarget:
-    return pb.TokenTarget(scope=body.text("scope"), audience=body.text("audience"))
+    target = pb.TokenTarget(
+        scope=body.text("scope"), audience=body.text("audience"), acr_values=body.text("acr_values").split()
+    )
+    if (max_age := body.whole_number("max_age")) is not None:
+        target.max_age.seconds = max_age
+    return target
 
 
 def _password(body: Body) -> pb.IssueTokenRequest:
@@ -174,6 +179,8 @@ def _tokens(tokens: pb.Tokens) -> dict[str, Any]:
 def _mfa_required(required: pb.MfaRequired) -> Response:
     row = errors.TABLE["MFA_REQUIRED"]
     body: dict[str, Any] = {"error": row.oauth, "error_description": row.text, "mfa_token": required.mfa_token}
+    if required.recovery_code:
+        body["recovery_code"] = required.recovery_code
     match required.WhichOneof("requirement"):
         case "challenge":
             body["mfa_requirements"] = {"challenge": kinds.challengeable(required.challenge.kinds)}

@@ -6,7 +6,7 @@ from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import WEBAUTHN
-from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.proofs import PublicKeyCredential, Purpose
 from cofactor_server.errors import CofactorError, InvalidPublicKeyCredential, OobCodeExpired, OobCodeMalformed
 from cofactor_server.services.guessing import Candidate, NotProven, Proven
@@ -28,7 +28,7 @@ class RedeemWebAuthn:
         """The challenge, the user's authenticators and whether the mfa_token is spent."""
         return self.request.needs(challenge_id=self.challenge_id)
 
-    def decide(self, work: Work) -> Issue | CofactorError:
+    def decide(self, work: Work) -> Issue | Chained | CofactorError:
         """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2).
 
         A challenge takes one answer, good or bad (S160).

@@ -14,6 +14,7 @@ from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Context, Prompt, Purpose
 from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
 from cofactor_server.errors import (
+    AnotherKindRequired,
     AssociationRequired,
     AuthenticatorNotFound,
     ChallengeTypeUnsupported,
@@ -152,6 +153,12 @@ class CreateChallenge:
             return AssociationRequired()
         request = self.request
         usable = [a for a in offered_order(mine) if a.usable() and self.credentials.factor(a.kind)]
+        demand = self.login.demand
+        if demand is not None and demand.steps_up:
+            leading = {a.id for a in demand.answered_by(usable)}
+            usable = sorted(filter(demand.admits, usable), key=lambda a: a.id not in leading)
+            if not usable:
+                return AnotherKindRequired()
         if request.authenticator_id:
             usable = [a for a in usable if a.id == request.authenticator_id]
             if not usable:

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
 from cofactor_server.domain.clients import Client, GrantType
+from cofactor_server.domain.demands import Wanted, kind_reach
 from cofactor_server.domain.deployment import MFA_SCOPES, Deployment
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
 from cofactor_server.domain.grants import Target
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import MfaPolicy, User
-from cofactor_server.errors import AudienceNotAllowed
+from cofactor_server.errors import AudienceNotAllowed, UnmetAuthenticationRequirements
 from cofactor_server.services.credentials import Credentials
 
 
@@ -52,9 +54,16 @@ class Policy:
     ) -> Requirement | None:
         """Return what is awaited after the first factor; None where it is enough.
 
+        A login of which more is demanded than policy does awaits a second factor, whatever policy says.
+
         A token for the MFA audience is never issued to an enrolled user without a second factor, whatever the policy
         says (security.md 8); to a user who is not enrolled it is issued for enrolling.
+
+        Raises:
+            UnmetAuthenticationRequirements: What is demanded can't be reached.
         """
+        if login.demand is not None:
+            return self.awaited(user, client, login, authenticators)
         is_enrolled = enrolled(authenticators)
         policy = user.mfa_policy or client.mfa_policy or self._deployment.mfa_policy
         if login.audience == self._deployment.mfa_audience:
@@ -64,10 +73,40 @@ class Policy:
         return self.awaited(user, client, login, authenticators)
 
     def awaited(self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]) -> Requirement:
-        """Return what a second factor can be shown with."""
+        """Return what a second factor can be shown with.
+
+        Raises:
+            UnmetAuthenticationRequirements: What is demanded can't be reached with what the user has, or may enroll.
+        """
+        demand = login.demand
         if enrolled(authenticators):
-            usable = (a.kind for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind))
-            return Requirement(enroll=False, kinds=tuple(dict.fromkeys(usable)))
+            usable = [a for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind)]
+            if demand is not None and demand.steps_up:
+                usable = demand.answered_by(usable)
+                if not usable:
+                    raise UnmetAuthenticationRequirements
+            return Requirement(enroll=False, kinds=tuple(dict.fromkeys(a.kind for a in usable)))
         # Contract section 3.8: mail is never offered for a first enrollment, and recovery codes come with another.
         kinds = tuple(kind for kind in self._credentials.kinds if kind not in (EMAIL, RECOVERY_CODE))
-        return Requirement(enroll=True, kinds=kinds if login.may_enroll(user, client) else ())
+        if not login.may_enroll(user, client):
+            kinds = ()
+        if demand is not None and demand.steps_up:
+            kinds = tuple(kind for kind in kinds if kind_reach(kind) >= demand.level)
+            if not kinds:
+                raise UnmetAuthenticationRequirements
+        return Requirement(enroll=True, kinds=kinds)
+
+
+def wanted(target: Target) -> Wanted:
+    """Return how a client wants a user authenticated.
+
+    With several acr_values any of them is enough (S132); those that are not ours are passed over.
+
+    Raises:
+        UnmetAuthenticationRequirements: None of them is ours.
+    """
+    levels = [level for acr in target.acr_values if (level := Level.named(acr)) is not None]
+    if target.acr_values and not levels:
+        raise UnmetAuthenticationRequirements
+    by = (*(("acr_values",) if levels else ()), *(("max_age",) if target.max_age is not None else ()))
+    return Wanted(min(levels, default=Level.ONE_FACTOR), target.max_age, by=by)

@@ -3,16 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from cofactor_server.domain.acr import authentication
-from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled, held
+from cofactor_server.domain.acr import Authentication, authentication
+from cofactor_server.domain.authenticators import (
+    ACTIVE_CODE_AUTHENTICATORS,
+    Authenticator,
+    State,
+    enrolled,
+    held,
+    offered_order,
+)
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.demands import Demand, Shown
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUTHN
-from cofactor_server.domain.grants import AnswerPending, Issue
+from cofactor_server.domain.grants import AnswerPending, Chained, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Proof, Purpose
 from cofactor_server.errors import (
+    AnotherKindRequired,
     AuthenticatorNotFound,
     BindingCodeRequired,
     ChallengeDenied,
@@ -26,15 +35,17 @@ from cofactor_server.errors import (
     OobCodeExpired,
     OobCodeMalformed,
     RecoveryCodeAbsent,
+    RefreshTokenInvalid,
     SlowDown,
     TooManyAuthenticators,
+    UnmetAuthenticationRequirements,
 )
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.challenges import NOTHING_SUPPORTED
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.minting import login_issue
-from cofactor_server.services.refreshing import RefreshTokens
+from cofactor_server.services.refreshing import RefreshTokens, ended
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import party_refusal, token_refusal
 from cofactor_server.services.trails import Trail
@@ -54,11 +65,13 @@ class Request:
 
     def needs(self, *, challenge_id: str = "") -> Needs:
         """Return what deciding it reads."""
+        demand = self.login.demand
         return Needs(
             self.login.user_id,
             client_id=self.client.id,
             token_id=self.login.id,
             challenge_id=challenge_id,
+            family_id=demand.family_id if demand is not None else "",
             request_id=self.repeat.request_id if self.repeat else "",
             source=self.source,
         )
@@ -91,7 +104,7 @@ class Redeemer:
     repeats: Repeats
     clock: Clock
 
-    def settled(self, work: Work, request: Request, now: int) -> Issue | CofactorError | None:
+    def settled(self, work: Work, request: Request, now: int) -> Issue | Chained | CofactorError | None:
         """Return what was decided before, or why the login can't go on; None if it is open.
 
         What was decided is given again only while user and client still stand behind it.
@@ -100,7 +113,7 @@ class Redeemer:
             return refusal
         if repeated := self.repeats.find(work, request.login.user_id, request.repeat, now):
             return repeated
-        return token_refusal(work, request.login, now)
+        return token_refusal(work, request.login, now) or self._family_refusal(work, request.login, now)
 
     def attempt(
         self, work: Work, request: Request, proof: Proof, candidates: Sequence[Candidate], now: int, purpose: Purpose
@@ -110,8 +123,10 @@ class Redeemer:
 
     def complete(
         self, work: Work, request: Request, proven: Proven, now: int, *, shown_at: int | None = None
-    ) -> Issue | CofactorError:
+    ) -> Issue | Chained | CofactorError:
         """Complete the login: confirm what was pending, spend the mfa_token, and say what is to be issued.
+
+        A login of which more is demanded goes on instead, under a new mfa_token.
 
         Args:
             work: The deciding transaction.
@@ -121,10 +136,21 @@ class Redeemer:
             shown_at: When the factor was shown, if that was before (S134).
         """
         login, client = request.login, request.client
+        demand = login.demand
+        if demand is not None and demand.repeats(proven.authenticator.group, proven.facts):
+            return AnotherKindRequired()
         if proven.authenticator.state is State.PENDING and (
             refusal := activate(work, proven.authenticator, request.trail, now)
         ):
             return refusal
+        time = now if shown_at is None else shown_at
+        if demand is None:
+            shown = authentication(login.methods, proven.facts, time=time)
+        else:
+            demand = demand.joined(Shown(proven.authenticator.id, proven.authenticator.group, proven.facts, time))
+            if not demand.met(login.methods):
+                return self._chained(work, request, demand, proven.show, now)
+            shown = demand.amounts_to(login.methods)
         if not login.by_access_token:
             work.spend(login.user_id, login.id, login.expires_at)
         if request.source:
@@ -133,13 +159,60 @@ class Redeemer:
         if user is not None and user.prompts_since_login:
             work.save_user(replace(user, prompts_since_login=0))
         work.record(request.event(EventName.LOGIN_COMPLETED, now, proven.authenticator.id))
-        shown = authentication(login.methods, proven.facts, time=now if shown_at is None else shown_at)
-        family, refresh_token = self.refresh_tokens.start(client, login, shown)
-        if family is not None:
-            work.save_family(family)
+        refresh_token = self._refresh_token(work, client, login, shown)
         issue = login_issue(login, shown, request.jti, now, refresh_token=refresh_token, recovery_code=proven.show)
         self.repeats.keep(work, request.repeat, issue, now)
         return issue
+
+    def _chained(
+        self, work: Work, request: Request, demand: Demand, recovery_code: str, now: int
+    ) -> Chained | CofactorError:
+        """Have the login go on under a new mfa_token, of the same time, that carries what was shown.
+
+        Where the user has nothing that would do, the login ends here: what was enrolled in it stands, and is no token.
+        """
+        login = request.login
+        usable = [a for a in offered_order(work.authenticators(login.user_id)) if a.usable()]
+        following = demand.answered_by(a for a in usable if self.guessing.serves(a.kind))
+        if not following or login.by_access_token:
+            return UnmetAuthenticationRequirements()
+        work.spend(login.user_id, login.id, login.expires_at)
+        work.record(request.event(EventName.LOGIN_CHAINED, now, demand.shown[-1].authenticator_id))
+        kinds = tuple(dict.fromkeys(a.kind for a in following))
+        chained = Chained(replace(login, id=request.jti, demand=demand), kinds, recovery_code)
+        self.repeats.keep(work, request.repeat, chained, now)
+        return chained
+
+    def _refresh_token(self, work: Work, client: Client, login: Login, shown: Authentication) -> str:
+        """Return the refresh token that goes with a completed login.
+
+        One that a refresh token began rotates that token's family, and gives it what was shown now (security.md 15). A
+        token for the MFA audience is none of the family's, and leaves it alone.
+        """
+        demand = login.demand
+        if demand is None or not demand.family_id:
+            family, token = self.refresh_tokens.start(client, login, shown)
+            if family is not None:
+                work.save_family(family)
+            return token
+        presented = work.family(login.user_id, demand.family_id)
+        if presented is None or presented.audience != login.audience:
+            return ""
+        rotated, token = self.refresh_tokens.next(replace(presented, authentication=shown))
+        work.save_family(rotated)
+        return token
+
+    def _family_refusal(self, work: Work, login: Login, now: int) -> CofactorError | None:
+        """Return why the refresh token that a login began with is not good any more; None if it is (security.md 15)."""
+        demand = login.demand
+        if demand is None or not demand.family_id:
+            return None
+        family, user = work.family(login.user_id, demand.family_id), work.user(login.user_id)
+        if family is None or user is None or family.client_id != login.client_id:
+            return RefreshTokenInvalid()
+        if family.generation != demand.generation:
+            return RefreshTokenInvalid()
+        return ended(user, family, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +229,7 @@ class RedeemOtp:
         """The user's authenticators and whether the mfa_token is spent."""
         return self.request.needs()
 
-    def decide(self, work: Work) -> Issue | CofactorError:
+    def decide(self, work: Work) -> Issue | Chained | CofactorError:
         """Try the code against the authenticators it may be for."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
@@ -173,6 +246,10 @@ class RedeemOtp:
                 return AuthenticatorNotFound()
         if not otps:
             return _nothing_to_answer(login, is_enrolled=is_enrolled)
+        if login.demand is not None:
+            otps = [a for a in otps if login.demand.admits(a)]
+            if not otps:
+                return AnotherKindRequired()
         candidates = [Candidate(a) for a in otps]
         verdict = self.redeemer.attempt(work, request, Code(self.otp), candidates, now, purpose)
         match verdict:
@@ -196,7 +273,7 @@ class RedeemRecoveryCode:
         """The user's authenticators and whether the mfa_token is spent."""
         return self.request.needs()
 
-    def decide(self, work: Work) -> Issue | CofactorError:
+    def decide(self, work: Work) -> Issue | Chained | CofactorError:
         """Try the code against the user's recovery code."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
@@ -204,6 +281,8 @@ class RedeemRecoveryCode:
             return MfaTokenMalformed()
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
+        if login.demand is not None and login.demand.shown:
+            return AnotherKindRequired()  # never the second of a pair (security.md 14)
         codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
         if not codes:
             return RecoveryCodeAbsent()
@@ -233,7 +312,7 @@ class RedeemOob:
         """The challenge, the user's authenticators and whether the mfa_token is spent."""
         return self.request.needs(challenge_id=self.challenge_id)
 
-    def decide(self, work: Work) -> Issue | AnswerPending | CofactorError:
+    def decide(self, work: Work) -> Issue | Chained | AnswerPending | CofactorError:
         """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2)."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
@@ -271,7 +350,7 @@ class RedeemOob:
 
     def _collect(
         self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
-    ) -> Issue | CofactorError:
+    ) -> Issue | Chained | CofactorError:
         """Complete the login with what the answer showed, once (S140)."""
         answer = self.redeemer.guessing.answer(challenge)
         work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answer=b""))

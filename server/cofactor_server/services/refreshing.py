@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client, GrantType
+from cofactor_server.domain.demands import Wanted
 from cofactor_server.domain.events import Event, EventName
-from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
@@ -112,10 +113,12 @@ class RefreshTokens:
 
 @dataclass(frozen=True, slots=True)
 class WantsMfa:
-    """The refresh asks for the MFA audience: nothing is consumed, and a factor is needed first (security.md 8)."""
+    """A factor is needed first, and nothing is consumed (security.md 8 and 15)."""
 
     family: RefreshFamily
     epoch: int
+    scope: str
+    """What the tokens may be for, of what the family was granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Refresh:
     scope: str
     audience: str
     wants_mfa_audience: bool
+    wanted: Wanted
     jti: str
     source: str
     repeat: Repeat | None = None
@@ -144,7 +148,7 @@ class Refresh:
             request_id=self.repeat.request_id if self.repeat else "",
         )
 
-    def decide(self, work: Work) -> Issue | WantsMfa | CofactorError:
+    def decide(self, work: Work) -> Issue | Chained | WantsMfa | CofactorError:
         """Rotate, or say why not."""
         now = self.tokens.clock.now()
         presented = self.presented
@@ -156,15 +160,15 @@ class Refresh:
         user = work.user(presented.user_id)
         if user is None:
             return RefreshTokenOrphaned()
-        if refusal := _ended(user, family, now):
+        if refusal := ended(user, family, now):
             return refusal
         if repeated := self.repeats.find(work, user.id, self.repeat, now):
             return repeated
         if presented.generation != family.generation:
             return self._reused(work, family, now)
         if self.wants_mfa_audience:
-            return WantsMfa(family, user.epoch)
-        return self._rotate(work, user, family, now)
+            return WantsMfa(family, user.epoch, self.scope)
+        return self._granted(work, user, family, now)
 
     def _reused(self, work: Work, family: RefreshFamily, now: int) -> CofactorError:
         """Revoke the family: whoever holds its newest token is no longer certain to be the user (S110)."""
@@ -172,11 +176,13 @@ class Refresh:
         work.record(Event(family.user_id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
         return RefreshTokenInvalid()
 
-    def _rotate(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue | CofactorError:
+    def _granted(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue | WantsMfa | CofactorError:
         if self.audience not in ("", family.audience):
             return AudienceNotAllowed()
         if not set(self.scope.split()) <= set(family.scope.split()):
             return InvalidScope()
+        if self.wanted.misses(family.authentication, now):
+            return WantsMfa(family, user.epoch, self.scope or family.scope)
         rotated, token = self.tokens.next(family)
         work.save_family(rotated)
         issue = Issue(
@@ -194,7 +200,8 @@ class Refresh:
         return issue
 
 
-def _ended(user: User, family: RefreshFamily, now: int) -> CofactorError | None:
+def ended(user: User, family: RefreshFamily, now: int) -> CofactorError | None:
+    """Return why the tokens of a family are not good any more; None if they are."""
     if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
         return RefreshTokenInvalid()
     return UserBlocked() if user.blocked else None

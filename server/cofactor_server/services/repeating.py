@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from cofactor_server.domain.grants import Issue
+from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.errors import RequestIdReused
 from cofactor_server.seams import MINUTE
 from cofactor_server.store.rows import StoredOutcome
@@ -14,6 +14,8 @@ from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.digests import same
 
 KEPT = 2 * MINUTE
+_CHAINED = b"\xc1"
+"""Before a login that goes on; no value in MessagePack begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,11 @@ class Repeats:
         self._columns = columns
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Issue).decode
+        self._decode_chained = msgspec.msgpack.Decoder(Chained).decode
 
-    def find(self, work: Work, user_id: str, repeat: Repeat | None, now: int) -> Issue | RequestIdReused | None:
+    def find(
+        self, work: Work, user_id: str, repeat: Repeat | None, now: int
+    ) -> Issue | Chained | RequestIdReused | None:
         """Return what was decided before; None if this is the first time."""
         if repeat is None:
             return None
@@ -54,14 +59,18 @@ class Repeats:
         if not same(stored.request_sha256, repeat.digest):
             return RequestIdReused()
         row_id = f"{repeat.client_id}\0{repeat.request_id}"
-        return self._decode(self._columns.open("outcomes", "issue", user_id, row_id, stored.issue))
+        kept = self._columns.open("outcomes", "issue", user_id, row_id, stored.issue)
+        return self._decode_chained(kept[1:]) if kept[:1] == _CHAINED else self._decode(kept)
 
-    def keep(self, work: Work, repeat: Repeat | None, issue: Issue, now: int) -> None:
+    def keep(self, work: Work, repeat: Repeat | None, decided: Issue | Chained, now: int) -> None:
         """Keep what was decided, in the transaction that decides it."""
         if repeat is None:
             return
         row_id = f"{repeat.client_id}\0{repeat.request_id}"
-        sealed = self._columns.seal("outcomes", "issue", issue.user_id, row_id, self._encode(issue))
+        chained = isinstance(decided, Chained)
+        user_id = decided.login.user_id if isinstance(decided, Chained) else decided.user_id
+        encoded = (_CHAINED if chained else b"") + self._encode(decided)
+        sealed = self._columns.seal("outcomes", "issue", user_id, row_id, encoded)
         work.keep_outcome(
-            StoredOutcome(issue.user_id, repeat.client_id, repeat.request_id, repeat.digest, sealed, now + KEPT)
+            StoredOutcome(user_id, repeat.client_id, repeat.request_id, repeat.digest, sealed, now + KEPT)
         )

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, authentication
+from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, Level, authentication
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Capability, Client, GrantType
+from cofactor_server.domain.demands import Demand, Wanted
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.grants import (
     AnswerPending,
+    Chained,
     Grant,
     Issue,
     MfaOobGrant,
@@ -40,7 +42,7 @@ from cofactor_server.errors import (
     VouchRefused,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
-from cofactor_server.services import vouching
+from cofactor_server.services import policy, vouching
 from cofactor_server.services.asserting import RedeemWebAuthn
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.inspecting import TokenStates
@@ -74,7 +76,7 @@ class Tokens:
         self,
         *,
         deployment: Deployment,
-        policy: Policy,
+        policies: Policy,
         records: Records,
         decider: Decider,
         logins: Logins,
@@ -88,7 +90,7 @@ class Tokens:
         entropy: Entropy,
     ) -> None:
         self._deployment = deployment
-        self._policy = policy
+        self._policy = policies
         self._records = records
         self._decider = decider
         self._logins = logins
@@ -155,7 +157,7 @@ class Tokens:
     # First factors
 
     async def _password(self, client: Client, grant: PasswordGrant) -> Outcome:
-        target = self._policy.target(client, grant.target)
+        target, wanted = self._policy.target(client, grant.target), policy.wanted(grant.target)
         realm = grant.realm or self._deployment.default_realm
         if realm not in (client.realms or (self._deployment.default_realm,)):
             raise RealmUnknown
@@ -176,11 +178,13 @@ class Tokens:
             raise InvalidCredentials
         if account.user.blocked:
             raise UserBlocked
-        login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, self._clock.now())
+        now = self._clock.now()
+        login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, now)
+        login = _demanding(login, wanted, stale=False)
         return await self._after_first_factor(account.user, account.authenticators, client, login)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
-        target = self._policy.target(client, grant.target)
+        target, wanted = self._policy.target(client, grant.target), policy.wanted(grant.target)
         now = self._clock.now()
         vouching.check(self._deployment, client, grant, now)
         user = await self._records.read(queries.user_named, grant.realm, grant.subject)
@@ -193,6 +197,7 @@ class Tokens:
             vouched = await self._decider.decide(caller, record)
         shown_at = min(grant.authenticated_at, now)
         login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
+        login = _demanding(login, wanted, stale=wanted.outdates(shown_at, now))
         return await self._after_first_factor(vouched.user, vouched.authenticators, client, login)
 
     async def _provisioned(self, grant: VouchedGrant, now: int) -> User:
@@ -267,7 +272,7 @@ class Tokens:
         family = await self._records.read(queries.family, presented.user_id, presented.family_id)
         if family is None or not self._redeemer.refresh_tokens.is_genuine(family, presented):
             raise RefreshTokenInvalid
-        target = grant.target
+        target, wanted = grant.target, policy.wanted(grant.target)
         refresh = Refresh(
             tokens=self._redeemer.refresh_tokens,
             repeats=self._redeemer.repeats,
@@ -276,32 +281,51 @@ class Tokens:
             scope=target.scope,
             audience=target.audience,
             wants_mfa_audience=self._deployment.is_mfa_audience(target.audience),
+            wanted=wanted,
             jti=new_id(self._entropy, ""),
             source=caller.source,
             repeat=Repeat.of(
-                client.id, request_id, GrantType.REFRESH_TOKEN, grant.refresh_token, target.scope, target.audience
+                client.id,
+                request_id,
+                GrantType.REFRESH_TOKEN,
+                grant.refresh_token,
+                target.scope,
+                target.audience,
+                " ".join(target.acr_values),
+                "" if target.max_age is None else str(target.max_age),
             ),
         )
-        decided: Issue | WantsMfa = await self._decider.decide(caller, refresh)
+        decided: Issue | Chained | WantsMfa = await self._decider.decide(caller, refresh)
         if isinstance(decided, WantsMfa):
-            return await self._mfa_for(client, decided, target)
-        return await self._mint.tokens(decided, client)
+            return await self._mfa_for(client, decided, target, wanted)
+        return await self._settled(client, decided)
 
-    async def _mfa_for(self, client: Client, wanted: WantsMfa, target: Target) -> MfaRequired:
-        account = await self._records.read(queries.account, wanted.family.user_id)
-        if account is None or account.user.epoch != wanted.epoch:
+    async def _mfa_for(self, client: Client, refused: WantsMfa, target: Target, wanted: Wanted) -> MfaRequired:
+        family = refused.family
+        account = await self._records.read(queries.account, family.user_id)
+        if account is None or account.user.epoch != refused.epoch:
             raise RefreshTokenInvalid
-        granted = self._policy.target(client, target)
-        methods = tuple(method for method in wanted.family.authentication.amr if method in FIRST_FACTOR_METHODS)
-        login = self._login(
-            account.user, client, granted, methods, FirstFactor.REFRESH, wanted.family.authentication.time
-        )
+        granted = Target(refused.scope, family.audience)
+        if self._deployment.is_mfa_audience(target.audience):
+            granted = self._policy.target(client, target)
+        methods = _first_factor(family.authentication.amr)
+        login = self._login(account.user, client, granted, methods, FirstFactor.REFRESH, family.authentication.time)
+        # The grant is bound to this generation of the family, whatever was asked for (security.md 15).
+        demand = Demand(wanted.level, wanted.two_kinds, (), family.id, family.generation, wanted.by)
+        login = replace(login, demand=demand)
         requirement = self._policy.awaited(account.user, client, login, account.authenticators)
         return self._mfa_required(login, requirement)
 
-    async def _minted(self, caller: Caller, client: Client, decision: Decision[Issue | CofactorError]) -> Outcome:
-        issue: Issue = await self._decider.decide(caller, decision)
-        return await self._mint.tokens(issue, client)
+    async def _minted(
+        self, caller: Caller, client: Client, decision: Decision[Issue | Chained | CofactorError]
+    ) -> Outcome:
+        return await self._settled(client, await self._decider.decide(caller, decision))
+
+    async def _settled(self, client: Client, decided: Issue | Chained) -> Outcome:
+        if isinstance(decided, Chained):
+            login, kinds = decided.login, decided.kinds
+            return MfaRequired(self._logins.seal(login), login.expires_at, False, kinds, decided.recovery_code)
+        return await self._mint.tokens(decided, client)
 
     async def _oob(self, caller: Caller, client: Client, grant: MfaOobGrant, request_id: str) -> Outcome:
         repeat = Repeat.of(
@@ -310,8 +334,8 @@ class Tokens:
         request = self._request(caller, client, grant.mfa_token, repeat)
         challenge_id = self._oob_codes.open(grant.oob_code)
         decision = RedeemOob(self._redeemer, request, challenge_id, grant.binding_code)
-        decided: Issue | AnswerPending = await self._decider.decide(caller, decision)
-        return decided if isinstance(decided, AnswerPending) else await self._mint.tokens(decided, client)
+        decided: Issue | Chained | AnswerPending = await self._decider.decide(caller, decision)
+        return decided if isinstance(decided, AnswerPending) else await self._settled(client, decided)
 
     async def _webauthn(self, caller: Caller, client: Client, grant: MfaWebAuthnGrant, request_id: str) -> Outcome:
         repeat = Repeat.of(
@@ -327,6 +351,19 @@ class Tokens:
         if login.client_id != client.id:
             raise MfaTokenForeign
         return Request(login, client, caller.source, new_id(self._entropy, ""), repeat)
+
+
+def _demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
+    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old."""
+    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale:
+        return login
+    return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by))
+
+
+def _first_factor(amr: Sequence[str]) -> tuple[str, ...]:
+    """Return the first factor of what a family was begun with; of a security key's `user` nothing is left."""
+    key = "hwk" in amr or "swk" in amr
+    return tuple(method for method in amr if method in FIRST_FACTOR_METHODS and not (key and method == "user"))
 
 
 def _client(caller: Caller) -> Client:

@@ -38,7 +38,7 @@ async def vouch(
     realm: str = "default",
     methods: Sequence[str] = ("pwd",),
     ago: float = 0,
-    **given: str,
+    **given: Any,
 ) -> Tokens | MfaRequired:
     return await api.vouched(client, realm, subject, methods, world.clock.now() / SECOND - ago, **given)
 

@@ -155,6 +155,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The same request_id was used for a different request."""
     ERROR_REASON_FACTOR_RETIRED: _ErrorReason.ValueType  # 84
     """The kind of authenticator is one of the past, such as `duo`; the metadata `alternative` says what to enroll instead."""
+    ERROR_REASON_ANOTHER_KIND_REQUIRED: _ErrorReason.ValueType  # 85
+    """This login has shown a factor of this kind, and needs another kind: not the same authenticator again, nor one linked
+    to it, nor, where two different kinds are asked for, one that proves possession of the same sort.
+    """
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 90
     """No such resource."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 91
@@ -308,6 +312,10 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 83
 """The same request_id was used for a different request."""
 ERROR_REASON_FACTOR_RETIRED: ErrorReason.ValueType  # 84
 """The kind of authenticator is one of the past, such as `duo`; the metadata `alternative` says what to enroll instead."""
+ERROR_REASON_ANOTHER_KIND_REQUIRED: ErrorReason.ValueType  # 85
+"""This login has shown a factor of this kind, and needs another kind: not the same authenticator again, nor one linked
+to it, nor, where two different kinds are asked for, one that proves possession of the same sort.
+"""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 90
 """No such resource."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 91

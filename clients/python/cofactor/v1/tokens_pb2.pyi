@@ -104,21 +104,38 @@ class TokenTarget(_message.Message):
 
     SCOPE_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
+    ACR_VALUES_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
     """Space-separated, RFC 6749 section 3.3. Default: empty."""
     audience: _builtins.str
     """The resource server, such as `https://api.example.com/`; `<issuer>mfa/` for managing authenticators.
     Default: the client's first audience.
     """
+    @_builtins.property
+    def acr_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How strong the authentication has to be, such as `urn:cofactor:acr:mfa` (RFC 9470): one of them is enough, unknown
+        ones are passed over. Where none can be reached the answer is UNMET_AUTHENTICATION_REQUIREMENTS, never a weaker
+        token. At most 8; default: whatever policy asks for.
+        """
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """How long ago the user may have been authenticated; zero asks for a factor now, even for a refresh. Whole seconds.
+        Default: however long.
+        """
+
     def __init__(
         self,
         *,
         scope: _builtins.str = ...,
         audience: _builtins.str = ...,
+        acr_values: _abc.Iterable[_builtins.str] | None = ...,
+        max_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr_values", b"acr_values", "audience", b"audience", "max_age", b"max_age", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,7 +212,8 @@ Global___PasswordRealmGrant: _TypeAlias = PasswordRealmGrant  # noqa: Y015
 @_typing.final
 class RefreshTokenGrant(_message.Message):
     """RFC 6749 section 6. The token rotates: the answer holds its successor, and presenting a used one again revokes
-    the family.
+    the family. Where a fresh factor is needed first, the answer is MfaRequired and nothing is used up: redeeming that
+    login rotates the token, unless it was used in the meantime, and only then do acr and auth_time move.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -405,7 +423,9 @@ class IssueTokenResponse(_message.Message):
 
     @_builtins.property
     def mfa_required(self) -> Global___MfaRequired:
-        """The first factor was accepted, and another is needed."""
+        """What was shown is accepted, and another factor is needed. An MFA grant answers so, too, where policy wants two
+        different kinds or the demanded acr is not reached yet: go on with the new mfa_token, the old one is used up.
+        """
 
     @_builtins.property
     def answer_pending(self) -> Global___AnswerPending:
@@ -486,8 +506,11 @@ class MfaRequired(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CHALLENGE_FIELD_NUMBER: _builtins.int
     ENROLL_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODE_FIELD_NUMBER: _builtins.int
     mfa_token: _builtins.str
     """Stands for this login in every later call; opaque, a secret, good for 10 minutes and one success."""
+    recovery_code: _builtins.str
+    """The replacement, where a recovery code was used and one more factor is needed. Show it to the user once."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the mfa_token expires."""
@@ -507,10 +530,11 @@ class MfaRequired(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         challenge: Global___ChallengeRequirement | None = ...,
         enroll: Global___EnrollRequirement | None = ...,
+        recovery_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "enroll", b"enroll", "expire_time", b"expire_time", "requirement", b"requirement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "enroll", b"enroll", "expire_time", b"expire_time", "mfa_token", b"mfa_token", "requirement", b"requirement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "enroll", b"enroll", "expire_time", b"expire_time", "mfa_token", b"mfa_token", "recovery_code", b"recovery_code", "requirement", b"requirement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_requirement: _TypeAlias = _typing.Literal["challenge", "enroll"]  # noqa: Y015
     _WhichOneofArgType_requirement: _TypeAlias = _typing.Literal["requirement", b"requirement"]  # noqa: Y015

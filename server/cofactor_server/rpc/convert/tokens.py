@@ -40,6 +40,7 @@ from cofactor_server.rpc.convert.fields import (
     instant,
     timestamp,
 )
+from cofactor_server.seams import SECOND
 
 USERNAME_LENGTH = 256
 PASSWORD_OCTETS = 1_024
@@ -54,6 +55,9 @@ RECOVERY_CODE_LENGTH = 64
 CREDENTIAL_LENGTH = 32_768
 CREDENTIAL_ID_LENGTH = 1_364  # base64url of the 1,023 octets that WebAuthn allows
 REQUEST_ID_LENGTHS = range(16, 65)
+ACR_VALUES = 8
+ACR_LENGTH = 256
+MAX_AGE = 10 * 366 * 86_400  # seconds
 
 _JSON_WEB_KEY = tuple(field.name for field in pb.JsonWebKey.DESCRIPTOR.fields)
 
@@ -184,10 +188,23 @@ _GRANTS: Mapping[str, Callable[[pb.IssueTokenRequest, Fields], Grant]] = {
 
 
 def _target(target: pb.TokenTarget, fields: Fields) -> Target:
-    return Target(
-        fields.text("scope", target.scope, SCOPE_LENGTH, SCOPE),
-        fields.text("audience", target.audience, AUDIENCE_LENGTH, VISIBLE),
-    )
+    scope = fields.text("scope", target.scope, SCOPE_LENGTH, SCOPE)
+    audience = fields.text("audience", target.audience, AUDIENCE_LENGTH, VISIBLE)
+    if not target.acr_values and not target.HasField("max_age"):
+        return Target(scope, audience)
+    if len(target.acr_values) > ACR_VALUES:
+        fields.refuse("acr_values", f"has more than {ACR_VALUES} values")
+    values = tuple(fields.text("acr_values", acr, ACR_LENGTH, VISIBLE) for acr in target.acr_values[:ACR_VALUES])
+    return Target(scope, audience, tuple(filter(None, values)), _max_age(target, fields))
+
+
+def _max_age(target: pb.TokenTarget, fields: Fields) -> int | None:
+    if not target.HasField("max_age"):
+        return None
+    if target.max_age.nanos or not 0 <= target.max_age.seconds <= MAX_AGE:
+        fields.refuse("max_age", f"is not a number of whole seconds from 0 to {MAX_AGE}")
+        return None
+    return target.max_age.seconds * SECOND
 
 
 def _secret(fields: Fields, value: str) -> str:
@@ -213,7 +230,11 @@ def outcome(value: Outcome) -> pb.IssueTokenResponse:
                 )
             )
         case MfaRequired():
-            required = pb.MfaRequired(mfa_token=value.mfa_token, expire_time=timestamp(value.expires_at))
+            required = pb.MfaRequired(
+                mfa_token=value.mfa_token,
+                expire_time=timestamp(value.expires_at),
+                recovery_code=value.recovery_code,
+            )
             if value.enroll:
                 required.enroll.CopyFrom(pb.EnrollRequirement(kinds=kinds.all_to_wire(value.kinds)))
             else:
