@@ -1,11 +1,10 @@
 """What an authentication amounts to: facts in, acr and amr out (security.md 14, RFC 8176)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cofactor_server.domain.factor_kinds import EMAIL, HOTP, PUSH, SMS, TOTP, VOICE
-from cofactor_server.domain.proofs import Facts, Kind, Possession
+from cofactor_server.domain.proofs import Facts, Possession
 
 PREFIX = "urn:cofactor:acr:"
 PAPE_MULTI_FACTOR = "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
@@ -47,10 +46,6 @@ _NAMES = {
     Level.PHISHING_RESISTANT_HARDWARE: "phrh",
 }
 _LEVELS = {level.acr: level for level in Level}
-_REACH: Mapping[Kind, Level] = {
-    EMAIL: Level.MFA_LOW,
-    **dict.fromkeys((TOTP, HOTP, SMS, VOICE, PUSH), Level.MFA),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +70,6 @@ def level_of(facts: Facts) -> Level:
         hardware = facts.possession is Possession.HARDWARE and not facts.exportable
         return Level.PHISHING_RESISTANT_HARDWARE if hardware else Level.PHISHING_RESISTANT
     return Level.MFA
-
-
-def reach(kind: Kind) -> Level:
-    """Return the highest level that an authenticator of a kind may turn out to have once it is confirmed.
-
-    Unknown kinds, those of plugins, may have any.
-    """
-    return _REACH.get(kind, Level.PHISHING_RESISTANT_HARDWARE)
 
 
 def authentication(methods: Iterable[str], facts: Facts | None, *, time: int) -> Authentication:

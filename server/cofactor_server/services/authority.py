@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cofactor_server.domain.acr import Level, reach
+from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import (
     Authenticator,
     State,
     enrolled,
 )
 from cofactor_server.domain.callers import Access, Caller
+from cofactor_server.domain.demands import kind_reach
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.errors import (
@@ -101,5 +102,5 @@ class Authority:
             return BearerInvalid()
         confirmed = (a for a in mine if a.state is not State.PENDING)
         highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
-        needed = highest if new is None else min(highest, reach(new))
+        needed = highest if new is None else min(highest, kind_reach(new))
         return None if access.level >= needed or access.recovery else InsufficientAuthentication()
