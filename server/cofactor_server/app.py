@@ -51,6 +51,7 @@ from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.sending import NoSender, Sender
+from cofactor_server.services.throttling import Throttle
 from cofactor_server.services.token_imports import TokenImports
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
@@ -170,6 +171,7 @@ class Application:
                 mint=Mint(deployment, signer),
                 signer=signer,
                 passwords=self._passwords,
+                throttle=Throttle(deployment, records, c.keyring, clock),
                 clock=clock,
                 entropy=entropy,
             ),

@@ -117,6 +117,19 @@ async def unknown_user(on: Stage) -> None:
     await on.api.password(on.client, "nobody@example.test", PASSWORD)
 
 
+@row(
+    429,
+    "too_many_attempts",
+    "Your account has been blocked after multiple consecutive login attempts. Try again later.",
+    "TOO_MANY_ATTEMPTS",
+    "RESOURCE_EXHAUSTED",
+)
+async def eleventh_wrong_password(on: Stage) -> None:
+    for _ in range(10):
+        assert (await refusal(on.api.password(on.client, ALICE, "wrong"))).reason == "INVALID_CREDENTIALS"
+    await on.api.password(on.client, ALICE, PASSWORD)
+
+
 @row(401, "unauthorized", "user is blocked", "USER_BLOCKED", "PERMISSION_DENIED")
 async def blocked_user(on: Stage) -> None:
     await on.world.app.operators.set_blocked("default", ALICE, blocked=True)

@@ -48,6 +48,7 @@ def samples(at: int) -> list[tuple[Any, dict[str, Any]]]:
         (t.refresh_families, {**empty, **family, "expires_at": at}),
         (t.sources, {"user_id": "u", "source": "x", "seen_at": at - KNOWN_SOURCE_LIFE}),
         (t.source_budgets, {"source": "x", "full_at": at}),
+        (t.budgets, {"key": "x", "full_at": at}),
     ]
 
 

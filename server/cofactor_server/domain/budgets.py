@@ -41,6 +41,15 @@ class Bucket:
         return max(0, full_at - self.refill)
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One to be taken from a bucket that many share, whichever replica serves them."""
+
+    key: str
+    """Whose bucket it is, such as `login:` and the MAC of a name."""
+    bucket: Bucket
+
+
 PHONE_SENDS = Bucket(size=10, refill=HOUR)
 EMAIL_SENDS = Bucket(size=20, refill=MINUTE)
 """Messages to one user, over all of the user's addresses (contract section 8)."""
@@ -48,6 +57,11 @@ FAILED_CODES = Bucket(size=10, refill=6 * MINUTE)
 SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
 """A source's budget over all users is ten of a user's; it slows and never disables."""
 
+
+LOGINS = Bucket(size=10, refill=6 * MINUTE)
+"""Wrong passwords for one name, from strangers; the owner's sources have as many of their own (security.md 22)."""
+SOURCE_LOGINS = Bucket(size=100, refill=6 * MINUTE // 10)
+"""Wrong passwords from one source, over all names."""
 
 MOST_GUESS_CHANCE = 1e-4
 """What an operator is warned above (S59)."""

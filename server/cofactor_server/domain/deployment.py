@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cofactor_server.domain.budgets import guess_chance
+from cofactor_server.domain.budgets import LOGINS, SOURCE_LOGINS, Bucket, guess_chance
 from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Kind
@@ -43,6 +43,10 @@ class Deployment:
     """Of security keys and passkeys; the strict profile requires it."""
     guardian_url: str = ""
     """A host of its own that apps of the Guardian wire call, with a trailing slash; empty where it is the issuer's."""
+    logins: Bucket = LOGINS
+    """Wrong passwords for a name, from strangers; from the owner's sources as many again."""
+    source_logins: Bucket = SOURCE_LOGINS
+    """Wrong passwords from a source, over all names."""
 
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""

@@ -54,6 +54,7 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer, RedeemOob, RedeemOtp, RedeemRecoveryCode, Request
 from cofactor_server.services.refreshing import Presented, Refresh, WantsMfa
 from cofactor_server.services.repeating import Repeat
+from cofactor_server.services.throttling import Throttle
 from cofactor_server.store import accounts, queries
 from cofactor_server.store.group_commit import Decision
 from cofactor_server.vault.passwords import Passwords, PasswordsBusy
@@ -86,6 +87,7 @@ class Tokens:
         mint: Mint,
         signer: Signer,
         passwords: Passwords,
+        throttle: Throttle,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
@@ -100,6 +102,7 @@ class Tokens:
         self._mint = mint
         self._signer = signer
         self._passwords = passwords
+        self._throttle = throttle
         self._clock = clock
         self._entropy = entropy
 
@@ -120,7 +123,7 @@ class Tokens:
             raise UnauthorizedClient(grant_type=grant_type)
         match grant:
             case PasswordGrant():
-                return await self._password(client, grant)
+                return await self._password(caller, client, grant)
             case VouchedGrant():
                 return await self._vouched(caller, client, grant)
         with self._decider.under_way(caller):
@@ -156,20 +159,24 @@ class Tokens:
 
     # First factors
 
-    async def _password(self, client: Client, grant: PasswordGrant) -> Outcome:
+    async def _password(self, caller: Caller, client: Client, grant: PasswordGrant) -> Outcome:
         target, wanted = self._policy.target(client, grant.target), policy.wanted(grant.target)
         realm = grant.realm or self._deployment.default_realm
         if realm not in (client.realms or (self._deployment.default_realm,)):
             raise RealmUnknown
-        user = await self._records.read(queries.user_named, realm, grant.username)
+        name, source = grant.username, caller.source
+        user, known = await self._records.read(queries.login, realm, name, source, self._clock.now())
+        taken = await self._throttle.take(realm, name, source, known=known)
         stored = user.password_hash if user and user.password_hash else None
         try:
             # No transaction is open here, and an unknown user costs the same hash (security.md 22).
             right = await self._passwords.verify(stored, grant.password)
         except PasswordsBusy:
+            await self._throttle.give_back(taken)
             raise TooManyRequests(retry_after=1) from None
         if user is None or not right:
             raise InvalidCredentials
+        await self._throttle.give_back(taken)
         # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
         account = await self._records.read(queries.account, user.id)
         if await self._records.read(queries.client, client.id) != client:

@@ -34,6 +34,7 @@ def prune(connection: Connection, now: int) -> int:
         (t.refresh_families, t.refresh_families.c.expires_at < before),
         (t.sources, t.sources.c.seen_at < before - KNOWN_SOURCE_LIFE),
         (t.source_budgets, t.source_budgets.c.full_at < before),
+        (t.budgets, t.budgets.c.full_at < before),
         (t.authenticators, never_confirmed),
     ]
     return sum(connection.execute(_some(table, condition)).rowcount for table, condition in expired)

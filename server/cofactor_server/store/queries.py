@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, select
 
 from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.factor_kinds import PUSH
@@ -16,6 +17,11 @@ from cofactor_server.store import tables as t
 _CLIENT = select(t.clients).where(t.clients.c.id == bindparam("id"))
 _USER = select(t.users).where(t.users.c.id == bindparam("id"))
 _USER_BY_NAME = select(t.users).where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
+_LOGIN = (
+    select(t.users, t.sources.c.seen_at.label("source_seen_at"))
+    .outerjoin(t.sources, and_(t.sources.c.user_id == t.users.c.id, t.sources.c.source == bindparam("source")))
+    .where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
+)
 _AUTHENTICATORS = select(t.authenticators).where(
     t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
 )
@@ -58,6 +64,18 @@ def user_named(connection: Connection, realm: str, subject: str) -> User | None:
     """Return the user of a name in a realm; None if there is none."""
     row = connection.execute(_USER_BY_NAME, {"realm": realm, "subject": subject}).first()
     return rows.user(row) if row else None
+
+
+def login(connection: Connection, realm: str, subject: str, source: str, now: int) -> tuple[User | None, bool]:
+    """Return the user of a name in a realm, and whether that user completed MFA from `source` lately.
+
+    It is one statement, so that it takes as long where there is no such user.
+    """
+    row = connection.execute(_LOGIN, {"realm": realm, "subject": subject, "source": source}).first()
+    if row is None:
+        return None, False
+    *user, seen_at = row
+    return rows.user(user), bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:

@@ -151,6 +151,14 @@ source_budgets = _table(
     Index(None, "full_at"),
 )
 
+budgets = _table(
+    "budgets",
+    Column("key", Text, primary_key=True),
+    _instant("full_at"),
+    Index(None, "full_at"),
+    comment="what many share: a name's wrong passwords, a number's messages; names and numbers as MACs",
+)
+
 refresh_families = _table(
     "refresh_families",
     Column("user_id", Text, nullable=False),

@@ -1,0 +1,75 @@
+"""First factors are tried within budgets, by name and by source, at every replica and edge alike (security.md 22)."""
+
+import unicodedata
+from collections.abc import Sequence
+
+import structlog
+
+from cofactor_server.domain.budgets import Charge
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.errors import TooManyAttempts
+from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.records import Records
+from cofactor_server.store import budgets
+from cofactor_server.vault.encoding import framed
+from cofactor_server.vault.keyring import Keyring
+
+_PURPOSE = "login name"
+
+log = structlog.get_logger("cofactor")
+
+
+class Throttle:
+    """Counts tries for a name, known to us or not, before anything is hashed.
+
+    A try is counted when it begins, so that a hundred that begin at once are a hundred; one whose password was right is
+    given back. Tries from where the owner completed MFA lately are counted apart, so that strangers do not keep the
+    owner out (security.md 9).
+    """
+
+    def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
+        self._logins = deployment.logins
+        self._source_logins = deployment.source_logins
+        self._records = records
+        self._keyring = keyring
+        self._clock = clock
+
+    async def take(self, realm: str, name: str, source: str, *, known: bool) -> Sequence[Charge]:
+        """Count a try.
+
+        Args:
+            realm: Where the name stands.
+            name: As it was presented.
+            source: The end user's address; empty for none, which no budget counts.
+            known: Whether the user of that name completed MFA from there lately.
+
+        Returns:
+            What is to be given back if the password turns out right.
+
+        Raises:
+            TooManyAttempts: The budget of the name or of the source is empty; nothing was counted.
+            Unavailable: The database is away.
+        """
+        _, mac = self._keyring.mac(_PURPOSE, framed(realm, normalized(name)))
+        whose = "known" if known else "strangers"
+        charges = [Charge(f"login:{whose}:{mac.hex()}", self._logins)]
+        if source:
+            charges.append(Charge(f"login-source:{source}", self._source_logins))
+        empty = await self._records.change(budgets.take, charges, self._clock.now())
+        if empty is not None:
+            log.warning("logins throttled", realm=realm, by="name" if empty.charge is charges[0] else "source")
+            raise TooManyAttempts(retry_after=empty.wait / SECOND)
+        return charges
+
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        """Uncount a try that was none: the password was right, or never looked at.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        await self._records.change(budgets.give_back, charges)
+
+
+def normalized(name: str) -> str:
+    """Return what names that look alike share, so that spelling one in another way buys no tries."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

@@ -1,0 +1,76 @@
+"""Budgets that many share: each taken from by one statement, so that no replica counts on what it read before."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cofactor_server.domain.budgets import Charge
+from cofactor_server.store import tables as t
+
+_FULL_AT = select(t.budgets.c.full_at).where(t.budgets.c.key == bindparam("key"))
+_GIVE_BACK = (
+    update(t.budgets)
+    .where(t.budgets.c.key == bindparam("named"))
+    .values(full_at=t.budgets.c.full_at - bindparam("refill", type_=BigInteger))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A bucket had nothing left: whose, and microseconds until it has."""
+
+    charge: Charge
+    wait: int
+
+
+def take(connection: Connection, charges: Sequence[Charge], now: int) -> Empty | None:
+    """Take one from each bucket, or from none where one of them is empty.
+
+    Args:
+        connection: Of the transaction, which waits here for others that take from the same bucket.
+        charges: In an order that every caller keeps, since the rows are locked in it.
+        now: Microseconds since the Unix epoch.
+
+    Returns:
+        The first that is empty; None where all gave one.
+    """
+    statement = _taking(connection.dialect.name)
+    taken: list[Charge] = []
+    for charge in charges:
+        bucket = charge.bucket
+        values = {
+            "key": charge.key,
+            "now": now,
+            "refill": bucket.refill,
+            "most": now + (bucket.size - 1) * bucket.refill,
+        }
+        if connection.execute(statement, values).first() is None:
+            give_back(connection, taken)
+            full_at = connection.execute(_FULL_AT, {"key": charge.key}).scalar_one()
+            return Empty(charge, bucket.wait(full_at, now))
+        taken.append(charge)
+    return None
+
+
+def give_back(connection: Connection, charges: Sequence[Charge]) -> None:
+    """Give back what was taken."""
+    for charge in charges:
+        connection.execute(_GIVE_BACK, {"named": charge.key, "refill": charge.bucket.refill})
+
+
+@functools.cache
+def _taking(dialect: str) -> Any:
+    """Return the statement that takes one, and returns no row where the bucket is empty."""
+    on_postgres = dialect == "postgresql"
+    later = func.greatest if on_postgres else func.max
+    insert = postgresql.insert if on_postgres else sqlite.insert
+    now, refill, most = (bindparam(name, type_=BigInteger) for name in ("now", "refill", "most"))
+    start = later(t.budgets.c.full_at, now)
+    taking = insert(t.budgets).values(key=bindparam("key"), full_at=now + refill)
+    return taking.on_conflict_do_update(
+        index_elements=["key"], set_={"full_at": start + refill}, where=start <= most
+    ).returning(t.budgets.c.full_at)
