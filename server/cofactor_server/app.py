@@ -51,6 +51,7 @@ from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.sending import NoSender, Sender
+from cofactor_server.services.signing_rotation import SigningRotation
 from cofactor_server.services.throttling import Throttle
 from cofactor_server.services.token_imports import TokenImports
 from cofactor_server.services.tokens import Tokens
@@ -129,7 +130,7 @@ class Application:
         access_tokens = AccessTokens(deployment, signer, clock)
         logins = Logins(sealer, access_tokens, clock)
         oob_codes = OobCodes(sealer)
-        refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy)
+        refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
         guessing = Guessing(credentials)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
 
@@ -158,6 +159,7 @@ class Application:
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
+        self.signing_rotation = SigningRotation(records, columns, clock, entropy)
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,

@@ -382,6 +382,12 @@ class RequestIdReused(CofactorError):
     reason = "REQUEST_ID_REUSED"
 
 
+class AccessTokenInvalid(CofactorError):
+    """An access token that is no good where user info is asked for."""
+
+    reason = "ACCESS_TOKEN_INVALID"
+
+
 class NotFound(CofactorError):
     """No such resource."""
 
@@ -478,6 +484,9 @@ TABLE: Mapping[str, Row] = {
     "MFA_TOKEN_FOREIGN": Row("PERMISSION_DENIED", 400, "invalid_request", "mfa_token not issued to this client"),
     "BEARER_INVALID": Row(
         "UNAUTHENTICATED", 401, "invalid_grant", "The mfa_token provided is invalid. Try getting a new token."
+    ),
+    "ACCESS_TOKEN_INVALID": Row(
+        "UNAUTHENTICATED", 401, "invalid_token", "The access token is invalid, expired or revoked."
     ),
     "BEARER_MISSING": Row("UNAUTHENTICATED", 401, "access_denied", "Unauthorized"),
     "INSUFFICIENT_SCOPE": Row(

@@ -23,7 +23,7 @@ from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
 from cofactor_server.rpc.tls import TlsFiles
-from cofactor_server.seams import MINUTE
+from cofactor_server.seams import MINUTE, SECOND
 
 PREFIX = "COFACTOR_"
 CONFIG_FILE = "COFACTOR_CONFIG_FILE"
@@ -128,6 +128,8 @@ class Settings(BaseSettings, DeliverySettings):
     factors: Words = (TOTP, RECOVERY_CODE)
     profile: Literal["compatible", "strict"] = "compatible"
     push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
+    refresh_reuse_leeway: int = Field(0, ge=0, le=10)
+    """Seconds."""
     hotp_look_ahead: int = Field(9, ge=0, le=50)
     guardian_url: Annotated[str, AfterValidator(_base_url)] | None = None
     """A host that reaches this server too, and that Guardian apps are built to call."""
@@ -229,6 +231,7 @@ class Settings(BaseSettings, DeliverySettings):
             mfa_policy=self.mfa_policy,
             kinds=frozenset(self.factors),
             mfa_token_life=self.mfa_token_minutes * MINUTE,
+            refresh_reuse_leeway=self.refresh_reuse_leeway * SECOND,
             hotp_look_ahead=self.hotp_look_ahead,
             strict=self.profile == "strict",
             webauthn_rp_id=self.webauthn_rp_id or "",

@@ -87,3 +87,33 @@ def test_no_command_prints_a_secret(deployed: Invoke, file: Path) -> None:
     content = json.loads(file.read_text())
     assert said
     assert [key for key in content["keys"] if key["secret"] in said] == []
+
+
+def states(deployed: Invoke) -> list[tuple[str, str]]:
+    return sorted((key["algorithm"], key["state"]) for key in parsed(deployed("keys", "list-signing", "--json")))
+
+
+def test_new_signing_keys_are_published_before_they_sign(deployed: Invoke) -> None:
+    deployed("users", "list")
+    assert states(deployed) == [("ES256", "active"), ("RS256", "active")]
+
+    rotated = parsed(deployed("keys", "rotate-signing", "--notice", "30", "--json"))
+
+    assert len(rotated["kids"]) == 2
+    assert rotated["active_from"] < rotated["old_until"]
+    assert states(deployed) == [("ES256", "next"), ("ES256", "retiring"), ("RS256", "next"), ("RS256", "retiring")]
+    assert "do not sign yet" in line_of(deployed("keys", "rotate-signing"))
+    assert deployed("keys", "rotate-signing", "--notice", "5").exit_code == 2
+
+
+def test_leaked_signing_keys_are_retired_at_once(deployed: Invoke) -> None:
+    deployed("users", "list")
+    deployed("keys", "rotate-signing")
+
+    replaced = parsed(deployed("keys", "rotate-signing", "--leaked", "--json"))
+
+    assert len(replaced["kids"]) == 2
+    assert states(deployed) == [
+        *[("ES256", "active"), ("ES256", "retired"), ("ES256", "retired")],
+        *[("RS256", "active"), ("RS256", "retired"), ("RS256", "retired")],
+    ]

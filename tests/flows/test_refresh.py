@@ -177,3 +177,42 @@ async def test_a_deleted_users_refresh_token_says_that_its_user_is_gone(api: Api
         "REFRESH_TOKEN_ORPHANED",
         "The refresh_token was generated for a user who doesn't exist anymore.",
     )
+
+
+LEEWAY = pytest.mark.parametrize("given", [{"refresh_reuse_leeway": 10 * 1_000_000}])
+
+
+@LEEWAY
+@pytest.mark.requirement("S110")
+async def test_within_the_leeway_a_used_token_gets_the_same_successor(api: Api, world: World) -> None:
+    client, _, first = await refreshable(api, world)
+    second = a(Tokens, await api.refresh(client, first))
+    world.clock.advance(9)
+
+    again = a(Tokens, await api.refresh(client, first))
+
+    assert again.refresh_token == second.refresh_token
+    assert again.access_token != second.access_token
+    a(Tokens, await api.refresh(client, second.refresh_token))
+
+
+@LEEWAY
+@pytest.mark.requirement("S110")
+async def test_after_the_leeway_a_used_token_ends_its_family(api: Api, world: World) -> None:
+    client, _, first = await refreshable(api, world)
+    second = a(Tokens, await api.refresh(client, first))
+    world.clock.advance(10)
+
+    assert await reason(api.refresh(client, first)) == "REFRESH_TOKEN_INVALID"
+    assert await reason(api.refresh(client, second.refresh_token)) == "REFRESH_TOKEN_INVALID"
+
+
+@LEEWAY
+@pytest.mark.requirement("S110")
+async def test_the_leeway_is_for_the_token_before_the_newest_alone(api: Api, world: World) -> None:
+    client, _, first = await refreshable(api, world)
+    second = a(Tokens, await api.refresh(client, first))
+    third = a(Tokens, await api.refresh(client, second.refresh_token))
+
+    assert await reason(api.refresh(client, first)) == "REFRESH_TOKEN_INVALID"
+    assert await reason(api.refresh(client, third.refresh_token)) == "REFRESH_TOKEN_INVALID"

@@ -1,5 +1,6 @@
+import hashlib
 import json
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -87,6 +88,7 @@ async def test_an_id_token_comes_with_openid(api: Api, world: World) -> None:
         "auth_time": now,
         "acr": "urn:cofactor:acr:mfa",
         "amr": ["pwd", "otp", "mfa"],
+        "at_hash": urlsafe_b64encode(hashlib.sha256(tokens.access_token.encode()).digest()[:16])[:-2].decode(),
     }
     assert of_access["aud"] == [API, USERINFO]
 

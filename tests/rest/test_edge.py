@@ -145,4 +145,5 @@ async def test_public_documents_may_be_kept_by_caches(http: httpx2.AsyncClient) 
         response = await http.get(f"/{path}")
 
         assert response.status_code == 200
-        assert "cache-control" not in response.headers
+        kept = None if path == "openapi.json" else "public, max-age=300"
+        assert response.headers.get("cache-control") == kept

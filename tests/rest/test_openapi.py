@@ -13,6 +13,7 @@ OPERATIONS = {
     ("post", "/oauth/token"),
     ("post", "/oauth/revoke"),
     ("post", "/oauth/introspect"),
+    ("get", "/userinfo"),
     ("get", "/.well-known/openid-configuration"),
     ("get", "/.well-known/jwks.json"),
     ("get", "/.well-known/keys.json"),

@@ -393,6 +393,7 @@ async def test_discovery_names_the_issuer_with_its_slash_and_only_endpoints_belo
         "none",
         "client_secret_post",
         "client_secret_basic",
+        "private_key_jwt",
     }
     assert f"{AUTH0}mfa-otp" in document["grant_types_supported"]
     assert not any("vouch" in grant for grant in document["grant_types_supported"])

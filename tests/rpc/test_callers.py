@@ -121,6 +121,7 @@ _LOGIN_TOO = {
     "client and an expired mfa_token": "MFA_TOKEN_EXPIRED",
     "wrong secret beside an mfa_token": "INVALID_CLIENT",
 }
+_SILENT = [name for name, answer in _BEARERS.items() if answer == "BEARER_MISSING"]
 EXPECTED: dict[str, dict[str, str]] = {
     "GetJsonWebKeySet": {"*": ""},
     "IssueToken": CLIENTS,
@@ -129,6 +130,13 @@ EXPECTED: dict[str, dict[str, str]] = {
         **CLIENTS,
         "public client": "CALLER_NOT_ALLOWED",
         "public client and its mfa_token": "CALLER_NOT_ALLOWED",
+    },
+    "GetUserInfo": {
+        **{name: "INSUFFICIENT_SCOPE" for name in CALLERS if "access token" in name},
+        **dict.fromkeys(_SILENT, "BEARER_MISSING"),
+        "*": "ACCESS_TOKEN_INVALID",
+        "forged access token": "ACCESS_TOKEN_INVALID",
+        "access token to do something else": "",
     },
     "CreateChallenge": LOGINS,
     "WatchChallenge": LOGINS,
@@ -171,6 +179,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
     }[service]
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,
+        "GetUserInfo": tokens_pb2.GetUserInfoRequest,
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
         "CreateDeviceNonce": authenticators_pb2.CreateDeviceNonceRequest,

@@ -37,8 +37,9 @@ from cofactor_server.domain.requests import (
     EnrollmentRequest,
     Introspection,
     Paired,
+    UserInfo,
 )
-from cofactor_server.errors import BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
+from cofactor_server.errors import AccessTokenInvalid, BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
@@ -136,6 +137,18 @@ class World:
             issued_at=0,
             expires_at=10,
         )
+
+    def identity(self, token: str) -> Access:
+        if token.count(".") != 2:
+            raise AccessTokenInvalid
+        try:
+            return self.access(token)
+        except BearerInvalid:
+            raise AccessTokenInvalid from None
+
+    async def user_info(self, caller: Caller) -> UserInfo:
+        self.ask("user_info", caller)
+        return UserInfo("usr_1")
 
     # services.tokens, challenges, authenticators
     async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:

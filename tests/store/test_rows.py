@@ -54,6 +54,7 @@ CLIENT = Client(
     access_token_seconds=1,
     refresh_token_seconds=2,
     tls_san="dns:shop.example",
+    jwks='{"keys":[]}',
 )
 AUTHENTICATOR = Authenticator(
     user_id="u0",
@@ -105,6 +106,7 @@ FAMILY = RefreshFamily(
     created_at=NOW,
     expires_at=NOW + 1,
     revoked=True,
+    rotated_at=NOW,
 )
 OUTCOME = StoredOutcome("u0", "c", "r", bytes(32), b"\x00issue", NOW)
 

@@ -1,4 +1,4 @@
-"""`cofactor keys`: the root keys that seal everything else."""
+"""`cofactor keys`: the root keys that seal everything else, and the keys that sign tokens."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from cofactor_server.app import Application
     from cofactor_server.settings import Settings
     from cofactor_server.vault.root_keys import RootKey
+    from cofactor_server.vault.signing_keys import SigningKey
 
-app = typer.Typer(no_args_is_help=True, help="Make root keys, and put new ones in their place.")
+app = typer.Typer(no_args_is_help=True, help="Make root keys and signing keys, and put new ones in their place.")
 
 
 @app.callback()
 def _keys() -> None:
-    """Root keys."""
+    """Root keys and signing keys."""
 
 
 @app.command()
@@ -205,6 +206,70 @@ def forget(as_json: Json = False) -> None:
         dump({"forgotten": gone})
     else:
         say(f"{', '.join(gone)}: forgotten" if gone else "no key is retired")
+
+
+@app.command("rotate-signing")
+def rotate_signing(
+    notice: Annotated[
+        int, typer.Option("--notice", help="Minutes for which the new keys are published before they sign.", min=15)
+    ] = 60,
+    leaked: Annotated[
+        bool,
+        typer.Option(
+            "--leaked", help="At once: every token that was signed before is refused, and users log in again."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make new keys that sign tokens, while servers run. Tokens of the old ones are good until they expire."""
+    from cofactor_server.cli.opening import within
+    from cofactor_server.seams import MINUTE
+    from cofactor_server.services.signing_rotation import Rotated, RotationUnderWay
+
+    async def rotated(application: "Application", _: "Settings") -> Rotated:
+        rotation = application.signing_rotation
+        return await (rotation.replace() if leaked else rotation.rotate(notice * MINUTE))
+
+    try:
+        told = within(rotated)
+    except RotationUnderWay:
+        raise Problem("keys that were made before do not sign yet: see `cofactor keys list-signing`") from None
+    if as_json:
+        times = {"active_from": instant(told.active_from), "old_until": instant(told.retire_at)}
+        dump({"kids": list(told.kids), **times})
+        return
+    say(f"{', '.join(told.kids)}: published, and signing from {instant(told.active_from)}")
+    say(f"the old keys are published until {instant(told.retire_at)}")
+
+
+@app.command("list-signing")
+def list_signing(as_json: Json = False) -> None:
+    """List the keys that sign tokens."""
+    from cofactor_server.cli.opening import within
+
+    async def found(application: "Application", _: "Settings") -> list[dict[str, Any]]:
+        now = application.configuration.clock.now()
+        return [_signing_view(key, now) for key in await application.signing_rotation.keys()]
+
+    keys = within(found)
+    if as_json:
+        dump(keys)
+        return
+    columns = ("kid", "algorithm", "state", "active_from", "retires")
+    table(columns, [tuple(key[name] or "" for name in columns) for key in keys])
+
+
+def _signing_view(key: "SigningKey", now: int) -> dict[str, Any]:
+    state = "next" if key.active_from > now else "active"
+    if key.retire_at is not None:
+        state = "retired" if key.retire_at <= now else "retiring"
+    return {
+        "kid": key.kid,
+        "algorithm": str(key.algorithm),
+        "state": state,
+        "active_from": instant(key.active_from),
+        "retires": instant(key.retire_at) or None,
+    }
 
 
 def _check_unused(keys: "Sequence[RootKey]", totals: Any) -> None:

@@ -9,7 +9,7 @@ from cofactor_server.domain.logins import Login
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A verified access token for the MFA audience."""
+    """A verified access token for one of our own audiences: the MFA API, or user info."""
 
     jti: str
     user_id: str

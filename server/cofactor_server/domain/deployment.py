@@ -31,6 +31,8 @@ class Deployment:
     """Microseconds."""
     vouch_max_age: int = 5 * MINUTE
     """How long ago a vouched first factor may lie, in microseconds."""
+    refresh_reuse_leeway: int = 0
+    """How long a used refresh token still gets its successor, in microseconds (security.md 15)."""
     hotp_look_ahead: int = 9
     """How many codes beyond the next one of a token are taken, for a button that was pressed in vain."""
     strict: bool = False

@@ -24,3 +24,5 @@ class RefreshFamily:
     created_at: int
     expires_at: int
     revoked: bool = False
+    rotated_at: int = 0
+    """When a refresh made the newest generation; 0 where something else did."""

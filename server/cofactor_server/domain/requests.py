@@ -84,6 +84,17 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
+class UserInfo:
+    """Who a user is, as far as a token's scopes tell (OpenID Connect Core section 5.1)."""
+
+    sub: str
+    name: str = ""
+    preferred_username: str = ""
+    email: str = ""
+    email_verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Introspection:
     """What a token says, RFC 7662; an inactive one says nothing."""
 

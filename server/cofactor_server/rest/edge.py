@@ -93,7 +93,7 @@ class Edge:
 
 def _decorate(headers: MutableHeaders, path: str) -> None:
     headers["x-content-type-options"] = "nosniff"
-    if path.startswith(("/oauth/", "/mfa/")) or is_for_devices(path):
+    if path.startswith(("/oauth/", "/mfa/", "/userinfo")) or is_for_devices(path):
         headers["cache-control"] = "no-store"
         headers["pragma"] = "no-cache"
     if path.startswith("/mfa/") and headers.get("content-type") == "application/json":

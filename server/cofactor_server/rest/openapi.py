@@ -149,10 +149,18 @@ SCHEMAS: dict[str, _Schema] = {
             "amr": _WORDS,
         },
     ),
+    "UserInfo": _object(
+        {"sub": _TEXT},
+        {
+            **dict.fromkeys(("name", "preferred_username", "email"), _TEXT),
+            "email_verified": {"type": "boolean"},
+        },
+    ),
     "Discovery": _object(
         {
             "issuer": _URI,
             **{f"{name}_endpoint": _URI for name in ("authorization", "token", "revocation", "introspection")},
+            "userinfo_endpoint": _URI,
             "jwks_uri": _URI,
             **{
                 f"{name}_supported": _WORDS
@@ -161,6 +169,9 @@ SCHEMAS: dict[str, _Schema] = {
                     "response_types",
                     "subject_types",
                     "scopes",
+                    "claims",
+                    "acr_values",
+                    "claim_types",
                     "id_token_signing_alg_values",
                     "token_endpoint_auth_methods",
                     "revocation_endpoint_auth_methods",
@@ -381,6 +392,9 @@ INTROSPECT = _operation(
     answers=_ref("Introspection"),
     takes="TokenParameter",
     security=_BY_CLIENT,
+)
+USER_INFO = _operation(
+    "tokens", "getUserInfo", "Ask who the user of an access token is", answers=_ref("UserInfo"), security=_BY_USER
 )
 DISCOVERY = _operation("tokens", "discover", "Describe the issuer", answers=_ref("Discovery"))
 RSA_KEYS = _operation("tokens", "getRsaKeys", "Get the public RSA keys", answers=_ref("JsonWebKeySet"))

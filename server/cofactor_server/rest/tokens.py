@@ -20,7 +20,15 @@ TIMEOUT = 10.0  # seconds
 _AUTH0 = "http://auth0.com/oauth/grant-type/"
 _AUTH_METHODS = ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"]
 _ASSERTION_ALGORITHMS = ["RS256", "PS256", "ES256"]
-_SCOPES = ["openid", "offline_access", "enroll", "read:authenticators", "remove:authenticators"]
+_SCOPES = ["openid", "profile", "email", "offline_access", "enroll", "read:authenticators", "remove:authenticators"]
+
+_CLAIMS = [
+    *("iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "at_hash"),
+    *("name", "preferred_username", "email", "email_verified"),
+]
+_ACR_VALUES = [f"urn:cofactor:acr:{level}" for level in ("1fa", "mfa-low", "mfa", "phr", "phrh")]
+_PUBLIC = {"cache-control": "public, max-age=300"}
+"""Of what changes with the keys; they are published much longer than this before they sign (S158)."""
 
 
 def _target(body: Body) -> pb.TokenTarget:
@@ -140,18 +148,18 @@ class Tokens:
 
     async def discover(self) -> Response:
         """Describe the issuer to OpenID Connect libraries."""
-        return JSONResponse(self._discovery)
+        return JSONResponse(self._discovery, headers=_PUBLIC)
 
     async def rsa_keys(self) -> Response:
         """Hand out the RSA keys, which verify id_tokens and RS256 access tokens.
 
         Libraries of this wire take every key of the set for one of RSA, and fail on others (auth0-python 6.8).
         """
-        return JSONResponse({"keys": [key for key in await self._keys() if key["kty"] == "RSA"]})
+        return JSONResponse({"keys": [key for key in await self._keys() if key["kty"] == "RSA"]}, headers=_PUBLIC)
 
     async def keys(self) -> Response:
         """Hand out every public key: what a resource server needs that takes ES256 access tokens."""
-        return JSONResponse({"keys": await self._keys()})
+        return JSONResponse({"keys": await self._keys()}, headers=_PUBLIC)
 
     async def _keys(self) -> list[dict[str, Any]]:
         response = await self._stub.GetJsonWebKeySet(pb.GetJsonWebKeySetRequest(), timeout=TIMEOUT)
@@ -206,11 +214,15 @@ def _discovery(issuer: str) -> dict[str, Any]:
         "token_endpoint": f"{issuer}oauth/token",
         "revocation_endpoint": f"{issuer}oauth/revoke",
         "introspection_endpoint": f"{issuer}oauth/introspect",
+        "userinfo_endpoint": f"{issuer}userinfo",
         "jwks_uri": f"{issuer}.well-known/jwks.json",
         "grant_types_supported": list(GRANTS),
         "response_types_supported": ["none"],
         "subject_types_supported": ["public"],
         "scopes_supported": _SCOPES,
+        "claims_supported": _CLAIMS,
+        "claim_types_supported": ["normal"],
+        "acr_values_supported": _ACR_VALUES,
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": _AUTH_METHODS,
         "revocation_endpoint_auth_methods_supported": _AUTH_METHODS,

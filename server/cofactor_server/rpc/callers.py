@@ -48,6 +48,10 @@ class Callers(Protocol):
         """Return what an access token for the MFA audience allows. Raises BearerInvalid."""
         ...
 
+    def identity(self, token: str) -> Access:
+        """Return what an access token for user info allows. Raises AccessTokenInvalid."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Anyone:
@@ -85,13 +89,21 @@ class ByBearer:
     """Whether an mfa_token will do."""
 
 
-Rule: TypeAlias = Anyone | ByClient | ByDevice | ByLogin | ByBearer
+@dataclass(frozen=True, slots=True)
+class ByIdentity:
+    """A user's access token for user info; nothing else is looked at."""
+
+    scope: str = "openid"
+
+
+Rule: TypeAlias = Anyone | ByClient | ByDevice | ByLogin | ByBearer | ByIdentity
 
 RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/IssueToken": ByClient(),
     "/cofactor.v1.TokenService/GetJsonWebKeySet": Anyone(),
     "/cofactor.v1.TokenService/RevokeToken": ByClient(),
     "/cofactor.v1.TokenService/IntrospectToken": ByClient(confidential=True),
+    "/cofactor.v1.TokenService/GetUserInfo": ByIdentity(),
     "/cofactor.v1.ChallengeService/CreateChallenge": ByLogin(),
     "/cofactor.v1.ChallengeService/WatchChallenge": ByLogin(),
     "/cofactor.v1.ChallengeService/AnswerChallenge": ByLogin(or_device=True),
@@ -168,6 +180,9 @@ class Admission:
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
         if isinstance(rule, Anyone | ByDevice):
             caller = Caller(deadline=deadline)
+        elif isinstance(rule, ByIdentity):
+            presented = credentials.read(context.invocation_metadata())
+            caller = Caller(access=self._identity(rule.scope, presented.bearer), deadline=deadline)
         else:
             presented = credentials.read(context.invocation_metadata())
             client, login, access = await self._verified(rule, presented, context)
@@ -221,6 +236,14 @@ class Admission:
         if not token or _is_access_token(token):
             raise MfaTokenMalformed
         return self._callers.login(token)
+
+    def _identity(self, scope: str, token: str | None) -> Access:
+        if token is None:
+            raise BearerMissing
+        access = self._callers.identity(token)
+        if scope not in access.scopes:
+            raise InsufficientScope(scopes=scope)
+        return access
 
     def _bearer(self, rule: ByBearer, token: str | None) -> tuple[Login | None, Access | None]:
         if token is None:

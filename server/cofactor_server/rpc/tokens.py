@@ -10,7 +10,7 @@ from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer
 
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.grants import Grant, Outcome
-from cofactor_server.domain.requests import Introspection
+from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import tokens as convert
 
@@ -34,6 +34,10 @@ class Tokens(Protocol):
         """Tell what a token says."""
         ...
 
+    async def user_info(self, caller: Caller) -> UserInfo:
+        """Tell who the user of the caller's token is."""
+        ...
+
 
 class TokenServicer(TokenServiceServicer):
     """Speaks for `Tokens`."""
@@ -54,3 +58,6 @@ class TokenServicer(TokenServiceServicer):
 
     async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Any) -> pb.IntrospectTokenResponse:
         return convert.introspection(await self._tokens.introspect(admitted(), convert.token(request)))
+
+    async def GetUserInfo(self, request: pb.GetUserInfoRequest, context: Any) -> pb.GetUserInfoResponse:
+        return convert.user_info(await self._tokens.user_info(admitted()))

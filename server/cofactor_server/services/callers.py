@@ -76,6 +76,10 @@ class Callers:
         """Return what an access token for the MFA audience allows; see `AccessTokens.access`."""
         return self._access_tokens.access(token)
 
+    def identity(self, token: str) -> Access:
+        """Return what an access token for user info allows; see `AccessTokens.identity`."""
+        return self._access_tokens.identity(token)
+
     async def _client(self, client_id: str) -> Client | None:
         now = self._clock.now()
         remembered = self._clients.get(client_id)

@@ -6,7 +6,7 @@ from cofactor_server.domain.acr import Level
 from cofactor_server.domain.callers import Access
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.logins import CLOCK_LEEWAY
-from cofactor_server.errors import BearerInvalid
+from cofactor_server.errors import AccessTokenInvalid, BearerInvalid
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.vault.signing import SignatureInvalid, Signer
 
@@ -59,16 +59,33 @@ class AccessTokens:
         Raises:
             BearerInvalid: It is not ours, not for that audience, or not of now.
         """
-        claims = self.claims(token)
-        if claims is None or self._deployment.mfa_audience not in claims.aud:
+        access = self._for(token, self._deployment.mfa_audience)
+        if access is None:
             raise BearerInvalid
+        return access
+
+    def identity(self, token: str) -> Access:
+        """Return what an access token for user info allows.
+
+        Raises:
+            AccessTokenInvalid: It is not ours, not for that audience, or not of now.
+        """
+        access = self._for(token, self._deployment.userinfo_audience)
+        if access is None:
+            raise AccessTokenInvalid
+        return access
+
+    def _for(self, token: str, audience: str) -> Access | None:
+        claims = self.claims(token)
+        if claims is None or audience not in claims.aud:
+            return None
         return Access(
             jti=claims.jti,
             user_id=claims.sub,
             client_id=claims.client_id,
             scopes=frozenset(claims.scope.split()),
             scope=claims.scope,
-            audience=self._deployment.mfa_audience,
+            audience=audience,
             level=Level.of(claims.acr),
             amr=tuple(claims.amr),
             recovery=claims.recovery,

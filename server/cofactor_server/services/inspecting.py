@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.callers import Access, Caller
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName
-from cofactor_server.domain.requests import Introspection
+from cofactor_server.domain.requests import Introspection, UserInfo
+from cofactor_server.errors import AccessTokenInvalid
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.claims import AccessClaims, AccessTokens
 from cofactor_server.services.deciding import Decider
@@ -80,6 +81,27 @@ class TokenStates:
         if (presented := Presented.parse(token)) is not None:
             return await self._refresh(client, presented)
         return INACTIVE
+
+    async def user_info(self, access: Access) -> UserInfo:
+        """Return who the user of an access token is, as far as its scopes tell.
+
+        Raises:
+            AccessTokenInvalid: The token was revoked, or its user or client does not stand behind it any more.
+        """
+        account = await self._records.read(queries.account, access.user_id, access.jti)
+        if account is None or account.spent or user_refusal(account.user, access.epoch):
+            raise AccessTokenInvalid
+        if await self._records.read(queries.client, access.client_id) is None:
+            raise AccessTokenInvalid
+        user, profile = account.user, "profile" in access.scopes
+        email = user.email if "email" in access.scopes else ""
+        return UserInfo(
+            sub=user.id,
+            name=user.label if profile else "",
+            preferred_username=user.subject if profile else "",
+            email=email,
+            email_verified=bool(email) and user.email_verified,
+        )
 
     async def _access(self, client: Client, claims: AccessClaims) -> Introspection:
         if claims.client_id != client.id and not set(claims.aud) & set(client.audiences):

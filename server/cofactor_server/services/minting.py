@@ -7,6 +7,8 @@ from cofactor_server.domain.grants import Issue, Tokens
 from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
 from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from cofactor_server.vault.digests import sha256
+from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm
 
@@ -87,7 +89,12 @@ class Mint:
         access_token = await self._signer.sign(algorithm, ACCESS_TOKEN_TYPE, claims)
         id_token = ""
         if "openid" in scopes:
-            id_claims = {**about, "aud": issue.client_id, "exp": issued_at + seconds}
+            id_claims = {
+                **about,
+                "aud": issue.client_id,
+                "exp": issued_at + seconds,
+                "at_hash": base64url(sha256(access_token)[:16]),  # OpenID Connect Core section 3.1.3.6
+            }
             id_token = await self._signer.sign(Algorithm.RS256, ID_TOKEN_TYPE, id_claims)
         return Tokens(
             access_token=access_token,

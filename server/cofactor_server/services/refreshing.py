@@ -56,11 +56,14 @@ class RefreshTokens:
     can be told from a forgery, so that presenting an old one revokes the family and presenting junk does not.
     """
 
-    def __init__(self, keyring: Keyring, columns: Columns, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, keyring: Keyring, columns: Columns, clock: Clock, entropy: Entropy, reuse_leeway: int = 0
+    ) -> None:
         self._keyring = keyring
         self._columns = columns
         self.clock = clock
         self._entropy = entropy
+        self._reuse_leeway = reuse_leeway
 
     def start(self, client: Client, login: Login, shown: Authentication) -> tuple[RefreshFamily | None, str]:
         """Return a new family and its first token; none and no text where the login did not ask, or may not."""
@@ -94,7 +97,23 @@ class RefreshTokens:
         except SealBroken:  # its MAC key was retired: the active one takes over
             family = replace(family, mac_key_id=self._keyring.active_id)
             token = self._token(family, generation)
-        return replace(family, generation=generation, token_sha256=sha256(token)), token
+        return replace(family, generation=generation, token_sha256=sha256(token), rotated_at=0), token
+
+    def again(self, family: RefreshFamily, presented: Presented) -> str:
+        """Return the newest token once more to who presents the one before it within the leeway; empty otherwise.
+
+        Its reply may have been lost, or two tabs asked at once. The same successor, so that the chain has no second
+        branch, and whoever uses the old one later still ends the family (security.md 15). Not after a second factor:
+        its successor says more than the token that is presented.
+        """
+        within = self.clock.now() < family.rotated_at + self._reuse_leeway
+        if not within or presented.generation != family.generation - 1:
+            return ""
+        try:
+            token = self._token(family, family.generation)
+        except SealBroken:
+            return ""
+        return token if same(sha256(token), family.token_sha256) else ""
 
     def is_genuine(self, family: RefreshFamily, presented: Presented) -> bool:
         """Whether we made the presented token, of whatever generation."""
@@ -164,11 +183,12 @@ class Refresh:
             return refusal
         if repeated := self.repeats.find(work, user.id, self.repeat, now):
             return repeated
-        if presented.generation != family.generation:
+        again = self.tokens.again(family, presented)
+        if presented.generation != family.generation and not again:
             return self._reused(work, family, now)
         if self.wants_mfa_audience:
             return WantsMfa(family, user.epoch, self.scope)
-        return self._granted(work, user, family, now)
+        return self._granted(work, user, family, now, again)
 
     def _reused(self, work: Work, family: RefreshFamily, now: int) -> CofactorError:
         """Revoke the family: whoever holds its newest token is no longer certain to be the user (S110)."""
@@ -176,15 +196,18 @@ class Refresh:
         work.record(Event(family.user_id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
         return RefreshTokenInvalid()
 
-    def _granted(self, work: Work, user: User, family: RefreshFamily, now: int) -> Issue | WantsMfa | CofactorError:
+    def _granted(
+        self, work: Work, user: User, family: RefreshFamily, now: int, token: str
+    ) -> Issue | WantsMfa | CofactorError:
         if self.audience not in ("", family.audience):
             return AudienceNotAllowed()
         if not set(self.scope.split()) <= set(family.scope.split()):
             return InvalidScope()
         if self.wanted.misses(family.authentication, now):
             return WantsMfa(family, user.epoch, self.scope or family.scope)
-        rotated, token = self.tokens.next(family)
-        work.save_family(rotated)
+        if not token:
+            rotated, token = self.tokens.next(family)
+            work.save_family(replace(rotated, rotated_at=now))
         issue = Issue(
             jti=self.jti,
             user_id=user.id,

@@ -27,9 +27,10 @@ from cofactor_server.domain.grants import (
 )
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.proofs import PublicKeyCredential
-from cofactor_server.domain.requests import Introspection
+from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.domain.users import User
 from cofactor_server.errors import (
+    AccessTokenInvalid,
     CofactorError,
     InvalidClient,
     InvalidCredentials,
@@ -156,6 +157,12 @@ class Tokens:
     async def introspect(self, caller: Caller, token: str) -> Introspection:
         """Return what a token says to this client (RFC 7662)."""
         return await self._states.introspect(_client(caller), token)
+
+    async def user_info(self, caller: Caller) -> UserInfo:
+        """Return who the user of the caller's access token is (OpenID Connect Core section 5.3)."""
+        if caller.access is None:
+            raise AccessTokenInvalid
+        return await self._states.user_info(caller.access)
 
     # First factors
 

@@ -1,6 +1,6 @@
 """Facts of the whole deployment, and its signing keys."""
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.store import tables as t
@@ -45,19 +45,40 @@ def signing_keys(connection: Connection, columns: Columns) -> list[SigningKey]:
 def add_first_signing_keys(connection: Connection, columns: Columns, keys: list[SigningKey]) -> None:
     """Add keys for the algorithms that have none; of two replicas that start at once, one is first."""
     taken = set(connection.execute(select(t.signing_keys.c.algorithm)).scalars())
+    _add(connection, columns, [key for key in keys if key.algorithm not in taken])
+
+
+def rotate_signing_keys(
+    connection: Connection, columns: Columns, keys: list[SigningKey], retire_at: int, now: int
+) -> bool:
+    """Add keys that sign next and say when those of now retire; return False, and add none, where others wait."""
+    s = t.signing_keys
+    waiting = select(s.c.kid).where(s.c.active_from > now)
+    if connection.execute(waiting).first() is not None:
+        return False
+    connection.execute(update(s).where(s.c.retire_at.is_(None)).values(retire_at=retire_at))
+    _add(connection, columns, keys)
+    return True
+
+
+def replace_signing_keys(connection: Connection, columns: Columns, keys: list[SigningKey], now: int) -> None:
+    """Add keys that sign at once, and retire every other, those too that wait."""
+    connection.execute(update(t.signing_keys).values(retire_at=now))
+    _add(connection, columns, keys)
+
+
+def _add(connection: Connection, columns: Columns, keys: list[SigningKey]) -> None:
     for key in keys:
-        if key.algorithm not in taken:
-            sealed = columns.seal("signing_keys", "private_pem", "", key.kid, key.private_pem)
-            connection.execute(
-                insert(t.signing_keys).values(
-                    kid=key.kid,
-                    algorithm=key.algorithm,
-                    private_pem=sealed,
-                    created_at=key.created_at,
-                    active_from=key.active_from,
-                    retire_at=key.retire_at,
-                )
-            )
+        sealed = columns.seal("signing_keys", "private_pem", "", key.kid, key.private_pem)
+        row = {
+            "kid": key.kid,
+            "algorithm": key.algorithm,
+            "private_pem": sealed,
+            "created_at": key.created_at,
+            "active_from": key.active_from,
+            "retire_at": key.retire_at,
+        }
+        connection.execute(insert(t.signing_keys).values(row))
 
 
 def database_time(connection: Connection) -> int:

@@ -36,6 +36,7 @@ def prune(connection: Connection, now: int) -> int:
         (t.source_budgets, t.source_budgets.c.full_at < before),
         (t.budgets, t.budgets.c.full_at < before),
         (t.authenticators, never_confirmed),
+        (t.signing_keys, t.signing_keys.c.retire_at < before),  # one without that time stays
     ]
     return sum(connection.execute(_some(table, condition)).rowcount for table, condition in expired)
 

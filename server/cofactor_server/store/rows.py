@@ -250,6 +250,7 @@ def refresh_family(row: Row[Any]) -> RefreshFamily:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked=bool(row.revoked),
+        rotated_at=row.rotated_at,
     )
 
 
@@ -270,6 +271,7 @@ def of_refresh_family(value: RefreshFamily) -> dict[str, Any]:
         "created_at": value.created_at,
         "expires_at": value.expires_at,
         "revoked": value.revoked,
+        "rotated_at": value.rotated_at,
     }
 
 

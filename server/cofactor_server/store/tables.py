@@ -175,6 +175,7 @@ refresh_families = _table(
     _instant("created_at"),
     _instant("expires_at"),
     Column("revoked", Boolean, nullable=False),
+    _instant("rotated_at", default="0"),
     PrimaryKeyConstraint("user_id", "id"),
     Index(None, "expires_at"),
 )

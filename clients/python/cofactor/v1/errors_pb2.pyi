@@ -159,6 +159,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """This login has shown a factor of this kind, and needs another kind: not the same authenticator again, nor one linked
     to it, nor, where two different kinds are asked for, one that proves possession of the same sort.
     """
+    ERROR_REASON_ACCESS_TOKEN_INVALID: _ErrorReason.ValueType  # 86
+    """The access token is not ours, not for user info, expired, or revoked (RFC 6750 section 3.1)."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 90
     """No such resource."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 91
@@ -316,6 +318,8 @@ ERROR_REASON_ANOTHER_KIND_REQUIRED: ErrorReason.ValueType  # 85
 """This login has shown a factor of this kind, and needs another kind: not the same authenticator again, nor one linked
 to it, nor, where two different kinds are asked for, one that proves possession of the same sort.
 """
+ERROR_REASON_ACCESS_TOKEN_INVALID: ErrorReason.ValueType  # 86
+"""The access token is not ours, not for user info, expired, or revoked (RFC 6750 section 3.1)."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 90
 """No such resource."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 91

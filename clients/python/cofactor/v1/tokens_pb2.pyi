@@ -845,3 +845,60 @@ class IntrospectTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IntrospectTokenResponse: _TypeAlias = IntrospectTokenResponse  # noqa: Y015
+
+@_typing.final
+class GetUserInfoRequest(_message.Message):
+    """Asks who the user of the access token is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUserInfoRequest: _TypeAlias = GetUserInfoRequest  # noqa: Y015
+
+@_typing.final
+class GetUserInfoResponse(_message.Message):
+    """What the token's scopes let its client know; fields are empty where that is nothing, or nothing is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PREFERRED_USERNAME_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    EMAIL_VERIFIED_FIELD_NUMBER: _builtins.int
+    sub: _builtins.str
+    """The user, as in every token."""
+    name: _builtins.str
+    """What the user is called, with the scope `profile`."""
+    preferred_username: _builtins.str
+    """What the user logs in with, with the scope `profile`."""
+    email: _builtins.str
+    """The profile's mail address, with the scope `email`."""
+    email_verified: _builtins.bool
+    """Whether the address is known to be the user's. Present where the address is."""
+    def __init__(
+        self,
+        *,
+        sub: _builtins.str = ...,
+        name: _builtins.str = ...,
+        preferred_username: _builtins.str = ...,
+        email: _builtins.str = ...,
+        email_verified: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_email_verified", b"_email_verified", "email_verified", b"email_verified"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email_verified", b"_email_verified", "email", b"email", "email_verified", b"email_verified", "name", b"name", "preferred_username", b"preferred_username", "sub", b"sub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__email_verified: _TypeAlias = _typing.Literal["email_verified"]  # noqa: Y015
+    _WhichOneofArgType__email_verified: _TypeAlias = _typing.Literal["_email_verified", b"_email_verified"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__email_verified) -> _WhichOneofReturnType__email_verified | None: ...
+
+Global___GetUserInfoResponse: _TypeAlias = GetUserInfoResponse  # noqa: Y015

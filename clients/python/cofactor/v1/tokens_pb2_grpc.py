@@ -60,6 +60,11 @@ class TokenServiceStub(object):
                 request_serializer=cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenRequest.SerializeToString,
                 response_deserializer=cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenResponse.FromString,
                 _registered_method=True)
+        self.GetUserInfo = channel.unary_unary(
+                '/cofactor.v1.TokenService/GetUserInfo',
+                request_serializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer(object):
@@ -103,6 +108,14 @@ class TokenServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUserInfo(self, request, context):
+        """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
+        `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TokenServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +138,11 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.IntrospectToken,
                     request_deserializer=cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenRequest.FromString,
                     response_serializer=cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenResponse.SerializeToString,
+            ),
+            'GetUserInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserInfo,
+                    request_deserializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -241,6 +259,33 @@ class TokenService(object):
             '/cofactor.v1.TokenService/IntrospectToken',
             cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenRequest.SerializeToString,
             cofactor_dot_v1_dot_tokens__pb2.IntrospectTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUserInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.TokenService/GetUserInfo',
+            cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.SerializeToString,
+            cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class TokenServiceStub:
     """Tells whether a token is active and what it says, RFC 7662. A client learns of its own tokens and of those for
     an audience registered to it; every other is answered `active: false`.
     """
+    GetUserInfo: _grpc.UnaryUnaryMultiCallable[_tokens_pb2.GetUserInfoRequest, _tokens_pb2.GetUserInfoResponse]
+    """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
+    `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
+    """
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
@@ -80,6 +84,10 @@ class TokenServiceAsyncStub(TokenServiceStub):
     IntrospectToken: _aio.UnaryUnaryMultiCallable[_tokens_pb2.IntrospectTokenRequest, _tokens_pb2.IntrospectTokenResponse]  # type: ignore[assignment]
     """Tells whether a token is active and what it says, RFC 7662. A client learns of its own tokens and of those for
     an audience registered to it; every other is answered `active: false`.
+    """
+    GetUserInfo: _aio.UnaryUnaryMultiCallable[_tokens_pb2.GetUserInfoRequest, _tokens_pb2.GetUserInfoResponse]  # type: ignore[assignment]
+    """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
+    `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
     """
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +136,16 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tokens_pb2.IntrospectTokenResponse, _abc.Awaitable[_tokens_pb2.IntrospectTokenResponse]]:
         """Tells whether a token is active and what it says, RFC 7662. A client learns of its own tokens and of those for
         an audience registered to it; every other is answered `active: false`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUserInfo(
+        self,
+        request: _tokens_pb2.GetUserInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tokens_pb2.GetUserInfoResponse, _abc.Awaitable[_tokens_pb2.GetUserInfoResponse]]:
+        """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
+        `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
         """
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,7 +22,7 @@ from cofactor_server.domain.grants import (
     Tokens,
     VouchedGrant,
 )
-from cofactor_server.domain.requests import Introspection
+from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.errors import MissingParameter, UnsupportedGrantType
 from cofactor_server.rpc.convert import kinds
 from cofactor_server.rpc.convert.fields import (
@@ -270,4 +270,15 @@ def introspection(value: Introspection) -> pb.IntrospectTokenResponse:
         auth_time=value.auth_time,
         acr=value.acr,
         amr=value.amr,
+    )
+
+
+def user_info(value: UserInfo) -> pb.GetUserInfoResponse:
+    """Return who a user is."""
+    return pb.GetUserInfoResponse(
+        sub=value.sub,
+        name=value.name,
+        preferred_username=value.preferred_username,
+        email=value.email,
+        email_verified=value.email_verified if value.email else None,
     )
