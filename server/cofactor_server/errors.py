@@ -22,11 +22,24 @@ class Row:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A budget as whoever is refused sees it."""
+
+    name: str
+    """Such as `failed-codes`; docs/security.md has them all."""
+    limit: int
+    remaining: int
+    resets_at: int
+    """When one more is regained, in seconds since the Unix epoch."""
+
+
 class CofactorError(Exception):
     """A refusal that a caller is told about. Subclasses name the reason; nobody raises this class itself.
 
     Args:
         retry_after: Seconds after which trying again makes sense, where waiting helps.
+        quota: The budget that this was counted in, or that is empty.
         violations: Field name and what is wrong with it, for malformed requests.
         metadata: Fills the row's text, and goes into `google.rpc.ErrorInfo.metadata`. Never a secret.
     """
@@ -37,10 +50,12 @@ class CofactorError(Exception):
         self,
         *,
         retry_after: float | None = None,
+        quota: Quota | None = None,
         violations: tuple[tuple[str, str], ...] = (),
         **metadata: str,
     ) -> None:
         self.retry_after = retry_after
+        self.quota = quota
         self.violations = violations
         self.metadata: Mapping[str, str] = metadata
         super().__init__(text(self.reason, metadata))

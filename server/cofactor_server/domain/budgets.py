@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from cofactor_server.seams import DAY, HOUR, MINUTE
+from cofactor_server.errors import Quota
+from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 
 STRANGER_FAILURES_PER_DAY = 30
 KNOWN_SOURCE_LIFE = 30 * DAY
@@ -32,6 +33,16 @@ class Bucket:
         """Return microseconds until one can be taken; 0 if now."""
         return max(0, full_at - now - (self.size - 1) * self.refill)
 
+    def quota(self, name: str, full_at: int, now: int) -> Quota:
+        """Return what is left, and when it grows by one."""
+        missing = min(self.size, -(-max(0, full_at - now) // self.refill))
+        grows_at = full_at - (missing - 1) * self.refill if missing else now
+        return Quota(name, self.size, self.size - missing, -(-grows_at // SECOND))
+
+    def exhausted(self, name: str, wait: int, now: int) -> Quota:
+        """Return that nothing is left, for `wait` microseconds."""
+        return Quota(name, self.size, 0, -(-(now + wait) // SECOND))
+
     def charged(self, full_at: int, now: int) -> int:
         """Return the state after taking one at `now`."""
         return max(full_at, now) + self.refill
@@ -47,6 +58,8 @@ class Charge:
 
     key: str
     """Whose bucket it is, such as `login:` and the MAC of a name."""
+    name: str
+    """What it limits, such as `login-attempts`."""
     bucket: Bucket
 
 

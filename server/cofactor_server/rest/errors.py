@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse
 from cofactor_server import errors
 
 MAX_DESCRIPTION = 400
+RATES = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+"""Told by the gRPC API in metadata of the same names; in lower case, by which a library looks them up (section 1.3)."""
 PUSH_REJECTED_AS_GRANT = replace(errors.TABLE["CHALLENGE_DENIED"], http=403, oauth="invalid_grant")
 """A refused push as documents and mobile SDKs have it, beside what was recorded (contract section 17, 1)."""
 
@@ -65,6 +67,8 @@ class Refusal:
     metadata: Mapping[str, str] = field(default_factory=dict)
     violations: Iterable[tuple[str, str]] = ()
     retry_after: float | None = None
+    rates: Mapping[str, str] = field(default_factory=dict)
+    """Headers that tell of a budget."""
 
 
 def of_error(error: errors.CofactorError) -> Refusal:
@@ -96,6 +100,7 @@ def of_call(error: grpc.aio.AioRpcError) -> Refusal:
         dict(info.metadata),  # a protobuf map invents the keys it is asked for
         [(violation.field, violation.description) for violation in request.field_violations],
         delay if delay > 0 else None,
+        {key: str(value) for key, value in error.trailing_metadata() or () if key in RATES},
     )
 
 
@@ -122,7 +127,7 @@ def answer(
         body = {"error": row.oauth, "error_description": text}
         if hint := refusal.metadata.get("hint"):
             body["hint"] = _printable(hint)
-    headers = dict(headers or {})
+    headers = {**(headers or {}), **refusal.rates}
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
     if refusal.reason == "REQUEST_TOO_LARGE":

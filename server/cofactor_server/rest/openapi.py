@@ -334,6 +334,17 @@ def _content(schema: _Schema, *media_types: str) -> dict[str, Any]:
     return {media_type: {"schema": schema} for media_type in media_types}
 
 
+_RATE_HEADERS: dict[str, Any] = {
+    name: {"schema": {"type": "integer"}, "description": description}
+    for name, description in (
+        ("retry-after", "Seconds after which trying again makes sense."),
+        ("x-ratelimit-limit", "The size of the budget that the request is counted in."),
+        ("x-ratelimit-remaining", "What is left of it."),
+        ("x-ratelimit-reset", "When one more is regained, in seconds since 1970."),
+    )
+}
+
+
 def _operation(  # what add_api_route takes; a helper of constants only
     tag: str,
     name: str,
@@ -348,7 +359,7 @@ def _operation(  # what add_api_route takes; a helper of constants only
     media_types = (_JSON,) if on_device else (_JSON, _FORM)
     error = {"description": "Refused", "content": _content(_ref("DeviceError" if on_device else "Error"), _JSON)}
     responses: dict[int | str, dict[str, Any]] = {
-        "4XX": {**error, "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}},
+        "4XX": {**error, "headers": _RATE_HEADERS},
         "5XX": {**error, "description": "Failed"},
     }
     if answers is not None:

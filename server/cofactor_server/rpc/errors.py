@@ -1,6 +1,7 @@
-"""A refusal as gRPC shows it: `google.rpc.Status` with ErrorInfo, and RetryInfo and BadRequest where they apply."""
+"""A refusal as gRPC shows it: `google.rpc.Status` with ErrorInfo, and RetryInfo, QuotaFailure, BadRequest where apt."""
 
 import math
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -8,7 +9,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from cofactor_server.errors import DOMAIN, TABLE, CofactorError
+from cofactor_server.errors import DOMAIN, TABLE, CofactorError, Quota
 
 
 def status(error: CofactorError) -> grpc.Status:
@@ -18,6 +19,12 @@ def status(error: CofactorError) -> grpc.Status:
     ]
     if error.retry_after is not None:
         details.append(error_details_pb2.RetryInfo(retry_delay=_delay(error.retry_after)))
+    if error.quota is not None and not error.quota.remaining and error.retry_after is not None:
+        quota = error.quota
+        violation = error_details_pb2.QuotaFailure.Violation(
+            subject=quota.name, description=str(error), quota_id=quota.name, quota_value=quota.limit
+        )
+        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
@@ -28,7 +35,28 @@ def status(error: CofactorError) -> grpc.Status:
     for envelope, detail in zip(packed, details, strict=True):
         envelope.Pack(detail)
     code, _ = grpc.StatusCode[TABLE[error.reason].grpc].value
-    return rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=packed))
+    told = rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=packed))
+    if error.quota is None:
+        return told
+    return _Told(told.code, told.details, (*told.trailing_metadata, *_rates(error.quota)))
+
+
+@dataclass(frozen=True)
+class _Told(grpc.Status):
+    """What `abort_with_status` reads of a status."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def _rates(quota: Quota) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that tells of a budget, by the names of HTTP, which copies them (contract section 1.3)."""
+    return (
+        ("x-ratelimit-limit", str(quota.limit)),
+        ("x-ratelimit-remaining", str(quota.remaining)),
+        ("x-ratelimit-reset", str(quota.resets_at)),
+    )
 
 
 def _delay(seconds: float) -> duration_pb2.Duration:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import level_of
 from cofactor_server.domain.authenticators import Authenticator
-from cofactor_server.domain.budgets import DISABLE_AFTER, WARN_AFTER
+from cofactor_server.domain.budgets import DISABLE_AFTER, FAILED_CODES, SOURCE_FAILED_CODES, WARN_AFTER
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
@@ -108,7 +108,12 @@ class Guessing:
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
         source_wait = work.source_wait(attempt.source, now)
         if source_wait or not tried:
-            return TooManyFailedCodes(retry_after=max(source_wait, min(waits) if not tried else 0) / SECOND)
+            wait = max(source_wait, min(waits) if not tried else 0)
+            if wait == source_wait:
+                quota = SOURCE_FAILED_CODES.exhausted("failed-codes-of-source", wait, now)
+            else:
+                quota = FAILED_CODES.exhausted("failed-codes", wait, now)
+            return TooManyFailedCodes(retry_after=wait / SECOND, quota=quota)
         hint, denied = "", False
         name = EventName.PROOF_REFUSED
         everything = work.authenticators(attempt.user_id)

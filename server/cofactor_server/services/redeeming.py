@@ -12,7 +12,7 @@ from cofactor_server.domain.authenticators import (
     held,
     offered_order,
 )
-from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
+from cofactor_server.domain.challenges import POLL_INTERVAL, Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.demands import Demand, Shown
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
@@ -34,13 +34,14 @@ from cofactor_server.errors import (
     NotEnrolled,
     OobCodeExpired,
     OobCodeMalformed,
+    Quota,
     RecoveryCodeAbsent,
     RefreshTokenInvalid,
     SlowDown,
     TooManyAuthenticators,
     UnmetAuthenticationRequirements,
 )
-from cofactor_server.seams import SECOND, Clock
+from cofactor_server.seams import MINUTE, SECOND, Clock
 from cofactor_server.services.challenges import NOTHING_SUPPORTED
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
@@ -367,7 +368,8 @@ class RedeemOob:
         work.save_challenge(polled)
         if too_soon:
             seconds = polled.poll_interval // SECOND
-            return SlowDown(retry_after=seconds, seconds=str(seconds))
+            quota = Quota("polls", MINUTE // POLL_INTERVAL, 0, -(-polled.next_poll_at // SECOND))
+            return SlowDown(retry_after=seconds, quota=quota, seconds=str(seconds))
         return AnswerPending(polled.poll_interval)
 
 

@@ -65,11 +65,11 @@ def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | No
     """
     if kind in PHONE_KINDS:
         if wait := PHONE_SENDS.wait(user.phone_full_at, now):
-            return TooManyMessages(retry_after=wait / SECOND)
+            return TooManyMessages(retry_after=wait / SECOND, quota=PHONE_SENDS.exhausted("phone-messages", wait, now))
         work.save_user(replace(user, phone_full_at=PHONE_SENDS.charged(user.phone_full_at, now)))
     elif kind == EMAIL:
         if wait := EMAIL_SENDS.wait(user.email_full_at, now):
-            return TooManyMessages(retry_after=wait / SECOND)
+            return TooManyMessages(retry_after=wait / SECOND, quota=EMAIL_SENDS.exhausted("mails", wait, now))
         work.save_user(replace(user, email_full_at=EMAIL_SENDS.charged(user.email_full_at, now)))
     return None
 

@@ -2,12 +2,13 @@
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.errors import TooManyAttempts
+from cofactor_server.errors import Quota, TooManyAttempts
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.records import Records
 from cofactor_server.store import budgets
@@ -17,6 +18,14 @@ from cofactor_server.vault.keyring import Keyring
 _PURPOSE = "login name"
 
 log = structlog.get_logger("cofactor")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try that was counted, and what is left for the name."""
+
+    charges: Sequence[Charge]
+    quota: Quota
 
 
 class Throttle:
@@ -34,7 +43,7 @@ class Throttle:
         self._keyring = keyring
         self._clock = clock
 
-    async def take(self, realm: str, name: str, source: str, *, known: bool) -> Sequence[Charge]:
+    async def take(self, realm: str, name: str, source: str, *, known: bool) -> "Try":
         """Count a try.
 
         Args:
@@ -44,7 +53,7 @@ class Throttle:
             known: Whether the user of that name completed MFA from there lately.
 
         Returns:
-            What is to be given back if the password turns out right.
+            What was counted.
 
         Raises:
             TooManyAttempts: The budget of the name or of the source is empty; nothing was counted.
@@ -52,22 +61,26 @@ class Throttle:
         """
         _, mac = self._keyring.mac(_PURPOSE, framed(realm, normalized(name)))
         whose = "known" if known else "strangers"
-        charges = [Charge(f"login:{whose}:{mac.hex()}", self._logins)]
+        charges = [Charge(f"login:{whose}:{mac.hex()}", "login-attempts", self._logins)]
         if source:
-            charges.append(Charge(f"login-source:{source}", self._source_logins))
-        empty = await self._records.change(budgets.take, charges, self._clock.now())
-        if empty is not None:
-            log.warning("logins throttled", realm=realm, by="name" if empty.charge is charges[0] else "source")
-            raise TooManyAttempts(retry_after=empty.wait / SECOND)
-        return charges
+            charges.append(Charge(f"login-source:{source}", "login-attempts-of-source", self._source_logins))
+        now = self._clock.now()
+        taken = await self._records.change(budgets.take, charges, now)
+        match taken:
+            case budgets.Empty(charge, full_at):
+                log.warning("logins throttled", realm=realm, budget=charge.name)
+                wait, quota = charge.bucket.wait(full_at, now), charge.bucket.quota(charge.name, full_at, now)
+                raise TooManyAttempts(retry_after=wait / SECOND, quota=quota)
+        of_name = charges[0]
+        return Try(charges, of_name.bucket.quota(of_name.name, taken.full_at[0], now))
 
-    async def give_back(self, charges: Sequence[Charge]) -> None:
+    async def give_back(self, counted: "Try") -> None:
         """Uncount a try that was none: the password was right, or never looked at.
 
         Raises:
             Unavailable: The database is away.
         """
-        await self._records.change(budgets.give_back, charges)
+        await self._records.change(budgets.give_back, counted.charges)
 
 
 def normalized(name: str) -> str:

@@ -182,7 +182,7 @@ class Tokens:
             await self._throttle.give_back(taken)
             raise TooManyRequests(retry_after=1) from None
         if user is None or not right:
-            raise InvalidCredentials
+            raise InvalidCredentials(quota=taken.quota)
         await self._throttle.give_back(taken)
         # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
         account = await self._records.read(queries.account, user.id)

@@ -20,14 +20,21 @@ _GIVE_BACK = (
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """Where the buckets stand: when each is full again."""
+
+    full_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Empty:
-    """A bucket had nothing left: whose, and microseconds until it has."""
+    """A bucket had nothing left: whose, and when it is full again."""
 
     charge: Charge
-    wait: int
+    full_at: int
 
 
-def take(connection: Connection, charges: Sequence[Charge], now: int) -> Empty | None:
+def take(connection: Connection, charges: Sequence[Charge], now: int) -> Taken | Empty:
     """Take one from each bucket, or from none where one of them is empty.
 
     Args:
@@ -36,10 +43,11 @@ def take(connection: Connection, charges: Sequence[Charge], now: int) -> Empty |
         now: Microseconds since the Unix epoch.
 
     Returns:
-        The first that is empty; None where all gave one.
+        Where they stand, or the first that is empty.
     """
     statement = _taking(connection.dialect.name)
     taken: list[Charge] = []
+    full_at: list[int] = []
     for charge in charges:
         bucket = charge.bucket
         values = {
@@ -48,12 +56,13 @@ def take(connection: Connection, charges: Sequence[Charge], now: int) -> Empty |
             "refill": bucket.refill,
             "most": now + (bucket.size - 1) * bucket.refill,
         }
-        if connection.execute(statement, values).first() is None:
+        row = connection.execute(statement, values).first()
+        if row is None:
             give_back(connection, taken)
-            full_at = connection.execute(_FULL_AT, {"key": charge.key}).scalar_one()
-            return Empty(charge, bucket.wait(full_at, now))
+            return Empty(charge, connection.execute(_FULL_AT, {"key": charge.key}).scalar_one())
         taken.append(charge)
-    return None
+        full_at.append(row.full_at)
+    return Taken(tuple(full_at))
 
 
 def give_back(connection: Connection, charges: Sequence[Charge]) -> None:
