@@ -24,6 +24,7 @@ from cofactor_server.rpc.server import Services, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.answering import Answering, Answers
+from cofactor_server.services.apis import Apis
 from cofactor_server.services.assertions import Assertions
 from cofactor_server.services.authenticators import Authenticators
 from cofactor_server.services.callers import Callers
@@ -155,6 +156,7 @@ class Application:
         addresses = ProfileAddresses(credentials, entropy)
         tokens = TokenImports(records, credentials, recipients, clock, entropy)
         self.operators = Operators(records, self._passwords, addresses, recipients, tokens, clock, entropy)
+        self.apis = Apis(deployment, records, clock)
         dispatch = Dispatch(c.sender, credentials, decider, clock)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
@@ -170,7 +172,8 @@ class Application:
                 oob_codes=oob_codes,
                 redeemer=redeemer,
                 states=TokenStates(deployment, access_tokens, refresh_tokens, records, decider, clock),
-                mint=Mint(deployment, signer),
+                mint=Mint(deployment, signer, self.apis),
+                apis=self.apis,
                 signer=signer,
                 passwords=self._passwords,
                 throttle=Throttle(deployment, records, c.keyring, clock),

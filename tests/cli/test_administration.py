@@ -197,3 +197,18 @@ def test_a_client_that_is_known_by_its_certificate_has_no_secret(deployed: Invok
 
 def test_a_name_with_a_wildcard_is_refused(deployed: Invoke) -> None:
     assert "tls_san" in line_of(deployed("clients", "create", "Payments", "--tls-san", "dns:*.example.com"))
+
+
+def test_an_api_is_registered_listed_and_deleted(deployed: Invoke) -> None:
+    audience = "https://api.example.com/"
+    create = ("apis", "create", audience, "--scope", "read:orders", "--access-token-seconds", "300", "--json")
+    created = parsed(deployed(*create))
+    assert (created["name"], created["scopes"], created["access_token_seconds"]) == (audience, ["read:orders"], 300)
+    assert parsed(deployed("apis", "list", "--json")) == [created]
+    assert "read:orders" in deployed("apis", "list").stdout
+    assert "already" in line_of(deployed(*create))
+    client = parsed(deployed("clients", "create", "Shop", "--audience", audience, "--json"))
+    assert "Shop" in line_of(deployed("apis", "delete", audience, "--yes"))
+    deployed("clients", "delete", client["client_id"], "--yes")
+    assert parsed(deployed("apis", "delete", audience, "--yes", "--json")) == {"deleted": audience}
+    assert "no API" in line_of(deployed("apis", "delete", audience, "--yes"))

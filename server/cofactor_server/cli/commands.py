@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cofactor_server import logs
-from cofactor_server.cli import authenticators, clients, device, keys, server, users
+from cofactor_server.cli import apis, authenticators, clients, device, keys, server, users
 from cofactor_server.cli.output import explained
 
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 server.register(app)
 app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
+app.add_typer(apis.app, name="apis")
 app.add_typer(authenticators.app, name="authenticators")
 app.add_typer(device.app, name="device")
 app.add_typer(keys.app, name="keys")

@@ -6,6 +6,7 @@ from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployme
 from cofactor_server.domain.grants import Issue, Tokens
 from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
+from cofactor_server.services.apis import Apis
 from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.encoding import base64url
@@ -49,7 +50,8 @@ def login_issue(
 class Mint:
     """Makes tokens from decided facts; the same facts make the same claims again."""
 
-    def __init__(self, deployment: Deployment, signer: Signer) -> None:
+    def __init__(self, deployment: Deployment, signer: Signer, apis: Apis) -> None:
+        self._apis = apis
         self._deployment = deployment
         self._signer = signer
 
@@ -58,7 +60,8 @@ class Mint:
         deployment = self._deployment
         authentication = issue.authentication
         for_mfa = issue.audience == deployment.mfa_audience
-        seconds = MFA_ACCESS_TOKEN_SECONDS if for_mfa else client.access_token_seconds
+        api = None if for_mfa or not issue.audience else await self._apis.find(issue.audience)
+        seconds = MFA_ACCESS_TOKEN_SECONDS if for_mfa else (api or client).access_token_seconds
         scopes = issue.scope.split()
         audience = [issue.audience] if issue.audience else []
         if "openid" in scopes or not audience:
@@ -85,7 +88,7 @@ class Mint:
         if for_mfa and authentication.recovery:
             claims["recovery"] = True
         # Resource servers of the REST world take the algorithms they accept from discovery's list for id_tokens.
-        algorithm = Algorithm.ES256 if for_mfa else Algorithm(client.algorithm)
+        algorithm = Algorithm.ES256 if for_mfa else Algorithm((api or client).algorithm)
         access_token = await self._signer.sign(algorithm, ACCESS_TOKEN_TYPE, claims)
         id_token = ""
         if "openid" in scopes:

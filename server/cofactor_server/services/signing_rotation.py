@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS
 from cofactor_server.seams import MINUTE, SECOND, Clock, Entropy
 from cofactor_server.services.records import Records
-from cofactor_server.store import accounts, deployments
+from cofactor_server.store import accounts, apis, deployments
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey, generate_signing_key
 
@@ -82,6 +82,6 @@ class SigningRotation:
 
     async def _longest_life(self) -> int:
         """Return how long the longest-lived token lives, in microseconds."""
-        clients = await self._records.read(accounts.clients)
-        lives = (client.access_token_seconds for client in clients)
+        clients, listed = await self._records.read(accounts.clients), await self._records.read(apis.apis)
+        lives = [*(client.access_token_seconds for client in clients), *(api.access_token_seconds for api in listed)]
         return max(MFA_ACCESS_TOKEN_SECONDS, *lives, 0) * SECOND

@@ -44,6 +44,7 @@ from cofactor_server.errors import (
 )
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services import policy, vouching
+from cofactor_server.services.apis import Apis
 from cofactor_server.services.asserting import RedeemWebAuthn
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.inspecting import TokenStates
@@ -86,6 +87,7 @@ class Tokens:
         redeemer: Redeemer,
         states: TokenStates,
         mint: Mint,
+        apis: Apis,
         signer: Signer,
         passwords: Passwords,
         throttle: Throttle,
@@ -101,6 +103,7 @@ class Tokens:
         self._redeemer = redeemer
         self._states = states
         self._mint = mint
+        self._apis = apis
         self._signer = signer
         self._passwords = passwords
         self._throttle = throttle
@@ -167,7 +170,8 @@ class Tokens:
     # First factors
 
     async def _password(self, caller: Caller, client: Client, grant: PasswordGrant) -> Outcome:
-        target, wanted = self._policy.target(client, grant.target), policy.wanted(grant.target)
+        target = await self._apis.granted(self._policy.target(client, grant.target))
+        wanted = policy.wanted(grant.target)
         realm = grant.realm or self._deployment.default_realm
         if realm not in (client.realms or (self._deployment.default_realm,)):
             raise RealmUnknown
@@ -198,7 +202,8 @@ class Tokens:
         return await self._after_first_factor(account.user, account.authenticators, client, login)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
-        target, wanted = self._policy.target(client, grant.target), policy.wanted(grant.target)
+        target = await self._apis.granted(self._policy.target(client, grant.target))
+        wanted = policy.wanted(grant.target)
         now = self._clock.now()
         vouching.check(self._deployment, client, grant, now)
         user = await self._records.read(queries.user_named, grant.realm, grant.subject)
@@ -321,7 +326,7 @@ class Tokens:
             raise RefreshTokenInvalid
         granted = Target(refused.scope, family.audience)
         if self._deployment.is_mfa_audience(target.audience):
-            granted = self._policy.target(client, target)
+            granted = await self._apis.granted(self._policy.target(client, target))
         methods = _first_factor(family.authentication.amr)
         login = self._login(account.user, client, granted, methods, FirstFactor.REFRESH, family.authentication.time)
         # The grant is bound to this generation of the family, whatever was asked for (security.md 15).

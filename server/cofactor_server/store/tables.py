@@ -58,6 +58,17 @@ clients = _table(
     Column("attributes", Text, nullable=False, comment="the rest of the client, JSON"),
 )
 
+apis = _table(
+    "apis",
+    Column("audience", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _instant("created_at"),
+    Column("scopes", Text, nullable=False, comment="what tokens may allow there, JSON"),
+    Column("access_token_seconds", Integer, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    comment="resource servers that tokens are for",
+)
+
 users = _table(
     "users",
     Column("id", Text, primary_key=True),
