@@ -44,11 +44,13 @@ from cofactor_server.services.notices import Notices, Recipients
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.operators import Operators
 from cofactor_server.services.pairing import Pairing
+from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer
 from cofactor_server.services.refreshing import RefreshTokens
+from cofactor_server.services.remembering import Browsers
 from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.sending import NoSender, Sender
@@ -131,9 +133,11 @@ class Application:
         access_tokens = AccessTokens(deployment, signer, clock)
         logins = Logins(sealer, access_tokens, clock)
         oob_codes = OobCodes(sealer)
+        browsers = Browsers(deployment, sealer, clock)
+        self.policies = Policies(records, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
         guessing = Guessing(credentials)
-        redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), clock)
+        redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), browsers, clock)
 
         answering = Answering(credentials, guessing, clock)
         pairing = Pairing(deployment, answering, clock, entropy)
@@ -165,7 +169,9 @@ class Application:
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
-                policies=Policy(deployment, credentials),
+                policy=Policy(deployment, credentials),
+                policies=self.policies,
+                browsers=browsers,
                 records=records,
                 decider=decider,
                 logins=logins,

@@ -71,9 +71,9 @@ class GrpcApi:
         self.source = ""
 
     async def issue(
-        self, client: ClientCredentials, *, request_id: str = "", **grant: Any
+        self, client: ClientCredentials, *, request_id: str = "", remember: bool = False, **grant: Any
     ) -> Tokens | MfaRequired | Pending:
-        request = tokens.IssueTokenRequest(request_id=request_id, **grant)
+        request = tokens.IssueTokenRequest(request_id=request_id, remember_browser=remember, **grant)
         response = await call(self.tokens.IssueToken(request, metadata=self.by_client(client), timeout=TIMEOUT))
         match response.WhichOneof("outcome"):
             case "tokens":
@@ -97,9 +97,11 @@ class GrpcApi:
         acr_values: Sequence[str] = (),
         max_age: int | None = None,
         request_id: str = "",
+        remember_token: str = "",
     ) -> Tokens | MfaRequired:
         target = _target(scope, audience, acr_values, max_age)
         grant: dict[str, Any] = {"username": username, "password": password, "target": target}
+        grant["remember_token"] = remember_token
         if realm:
             by_realm = tokens.PasswordRealmGrant(**grant, realm=realm)
             return settled(await self.issue(client, request_id=request_id, password_realm=by_realm))
@@ -113,9 +115,10 @@ class GrpcApi:
         *,
         authenticator_id: str = "",
         request_id: str = "",
+        remember: bool = False,
     ) -> Tokens | MfaRequired:
         grant = tokens.MfaOtpGrant(mfa_token=mfa_token, otp=otp, authenticator_id=authenticator_id)
-        return settled(await self.issue(client, request_id=request_id, mfa_otp=grant))
+        return settled(await self.issue(client, request_id=request_id, remember=remember, mfa_otp=grant))
 
     async def oob(
         self,
@@ -125,9 +128,10 @@ class GrpcApi:
         binding_code: str = "",
         *,
         request_id: str = "",
+        remember: bool = False,
     ) -> Outcome:
         grant = tokens.MfaOobGrant(mfa_token=mfa_token, oob_code=oob_code, binding_code=binding_code)
-        return await self.issue(client, request_id=request_id, mfa_oob=grant)
+        return await self.issue(client, request_id=request_id, remember=remember, mfa_oob=grant)
 
     async def recovery(
         self, client: ClientCredentials, mfa_token: str, code: str, *, request_id: str = ""
@@ -136,11 +140,18 @@ class GrpcApi:
         return settled(await self.issue(client, request_id=request_id, mfa_recovery_code=grant))
 
     async def webauthn(
-        self, client: ClientCredentials, mfa_token: str, oob_code: str, credential: str, *, request_id: str = ""
+        self,
+        client: ClientCredentials,
+        mfa_token: str,
+        oob_code: str,
+        credential: str,
+        *,
+        request_id: str = "",
+        remember: bool = False,
     ) -> Tokens | MfaRequired:
         """Present what the browser returned, as JSON."""
         grant = tokens.MfaWebAuthnGrant(mfa_token=mfa_token, oob_code=oob_code, credential_json=credential)
-        return settled(await self.issue(client, request_id=request_id, mfa_webauthn=grant))
+        return settled(await self.issue(client, request_id=request_id, remember=remember, mfa_webauthn=grant))
 
     async def refresh(
         self,
@@ -171,6 +182,7 @@ class GrpcApi:
         acr_values: Sequence[str] = (),
         max_age: int | None = None,
         request_id: str = "",
+        remember_token: str = "",
     ) -> Tokens | MfaRequired:
         """Vouch for a user; `authenticated_at` in seconds since the Unix epoch."""
         seconds, rest = divmod(round(authenticated_at * 1_000_000), 1_000_000)
@@ -180,6 +192,7 @@ class GrpcApi:
             methods=methods,
             authenticate_time=Timestamp(seconds=seconds, nanos=rest * 1_000),
             label=label,
+            remember_token=remember_token,
             target=_target(scope, audience, acr_values, max_age),
         )
         return settled(await self.issue(client, request_id=request_id, vouched=grant))
@@ -358,6 +371,8 @@ def _tokens_of(message: tokens.Tokens) -> Tokens:
         id_token=message.id_token,
         refresh_token=message.refresh_token,
         recovery_code=message.recovery_code,
+        remember_token=message.remember_token,
+        remember_expires_at=_seconds(message.remember_expire_time),
     )
 
 

@@ -14,6 +14,7 @@ _SECRETS = frozenset(
         "recovery_code",
         "recovery_codes",
         "refresh_token",
+        "remember_token",
         "token",
         "access_token",
         "id_token",

@@ -22,6 +22,9 @@ class Tokens:
     id_token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     recovery_code: str = field(default="", repr=False)
+    remember_token: str = field(default="", repr=False)
+    """REST carries none."""
+    remember_expires_at: float = 0
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def _view(client: "Client") -> dict[str, Any]:
         "vouch_methods": list(client.vouch_methods) if Capability.VOUCH in client.capabilities else [],
         "mfa_policy": client.mfa_policy,
         "enrollment": client.enrollment,
+        "remember_days": client.remember_days,
         "created_at": instant(client.created_at),
     }
 
@@ -116,6 +117,9 @@ def create(
             dir_okay=False,
         ),
     ] = None,
+    remember_days: Annotated[
+        int, typer.Option(help="How long a browser may be remembered after a second factor; 0 for never.")
+    ] = 30,
     as_json: Json = False,
 ) -> None:
     """Create a client. Its secret is drawn, printed here, and never shown again."""
@@ -134,6 +138,7 @@ def create(
         mfa_policy=mfa_policy,
         enrollment=enrollment,
         tls_san=tls_san,
+        remember_days=remember_days,
         jwks=_read(jwks) if jwks else "",
     )
     client, secret = operate(lambda operators, _: operators.create_client(new))

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cofactor_server import logs
-from cofactor_server.cli import apis, authenticators, clients, device, keys, server, users
+from cofactor_server.cli import apis, authenticators, clients, device, keys, policies, server, users
 from cofactor_server.cli.output import explained
 
 
@@ -39,6 +39,7 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(apis.app, name="apis")
 app.add_typer(authenticators.app, name="authenticators")
 app.add_typer(device.app, name="device")
+app.add_typer(policies.app, name="policies")
 app.add_typer(keys.app, name="keys")
 
 

@@ -184,6 +184,16 @@ def _set_blocked(name: str, realm: str, *, blocked: bool, as_json: bool) -> None
         say(f"{user.subject} in {user.realm}: {'blocked' if user.blocked else 'not blocked'}")
 
 
+@app.command("forget-browsers")
+def forget_browsers(name: Subject, realm: Realm = "", as_json: Json = False) -> None:
+    """Forget every browser that is remembered: a second factor is asked for again."""
+    forgotten = _on(name, realm, lambda operators, where: operators.forget_browsers(where, name))
+    if as_json:
+        dump({"forgotten": forgotten})
+    else:
+        say(f"{name}: {forgotten} browser{'' if forgotten == 1 else 's'} forgotten")
+
+
 @app.command("set-email")
 def set_email(
     name: Subject,

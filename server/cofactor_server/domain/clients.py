@@ -72,6 +72,9 @@ class Client:
     jwks: str = field(default="", repr=False)
     """Public keys it signs with, a JSON Web Key Set in one line."""
 
+    remember_days: int = 30
+    """How long its users' browsers may be remembered; 0 for never."""
+
     @property
     def method(self) -> Method:
         """How the client authenticates itself."""

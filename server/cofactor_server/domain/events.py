@@ -10,6 +10,7 @@ class EventName(StrEnum):
 
     LOGIN_COMPLETED = "login.completed"
     LOGIN_VOUCHED = "login.vouched"
+    LOGIN_REMEMBERED = "login.remembered"
     LOGIN_CHAINED = "login.chained"
     PROOF_REFUSED = "proof.refused"
     PROOF_REPLAYED = "proof.replayed"

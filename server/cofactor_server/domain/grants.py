@@ -35,6 +35,8 @@ class PasswordGrant:
     target: Target = Target()
     by_realm: bool = False
     """Whether the password-realm grant was used, which is enabled on its own."""
+    remember_token: str = field(default="", repr=False)
+    """Of a browser that is remembered; one that is not good is as good as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class MfaOtpGrant:
     mfa_token: str = field(repr=False)
     otp: str = field(repr=False)
     authenticator_id: str = ""
+    remember: bool = False
+    """Whether the browser is to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class MfaOobGrant:
     mfa_token: str = field(repr=False)
     oob_code: str = field(repr=False)
     binding_code: str = field(default="", repr=False)
+    remember: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class MfaWebAuthnGrant:
     credential_id: str = field(repr=False)
     """What the document states as its `id`."""
     credential_json: str = field(repr=False)
+    remember: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class VouchedGrant:
     authenticated_at: int
     label: str = ""
     target: Target = Target()
+    remember_token: str = field(default="", repr=False)
 
 
 Grant: TypeAlias = (
@@ -116,6 +123,8 @@ class Tokens:
     id_token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     recovery_code: str = field(default="", repr=False)
+    remember_token: str = field(default="", repr=False)
+    remember_expires_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,8 @@ class Issue:
     issued_at: int
     refresh_token: str = field(default="", repr=False)
     recovery_code: str = field(default="", repr=False)
+    remember_token: str = field(default="", repr=False)
+    remember_expires_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

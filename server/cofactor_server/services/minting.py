@@ -106,4 +106,6 @@ class Mint:
             id_token=id_token,
             refresh_token=issue.refresh_token,
             recovery_code=issue.recovery_code,
+            remember_token=issue.remember_token,
+            remember_expires_at=issue.remember_expires_at,
         )

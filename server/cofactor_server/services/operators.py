@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
 from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.browsers import MOST_DAYS
 from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, GrantType
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.errors import InvalidRequest
@@ -64,6 +65,8 @@ class NewClient:
     vouch_methods: tuple[str, ...] = ("pwd",)
     mfa_policy: MfaPolicy | None = None
     enrollment: Enrollment = Enrollment.AT_LOGIN
+    remember_days: int = 30
+    """How long its users' browsers may be remembered."""
     tls_san: str = ""
     """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
     jwks: str = ""
@@ -182,6 +185,20 @@ class Operators:
             raise Missing
         return removed
 
+    async def forget_browsers(self, realm: str, subject: str) -> int:
+        """Forget every remembered browser of a user: each is asked for a second factor again.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            Missing: There is no such user.
+        """
+        forgotten = await self._records.change(accounts.forget_browsers, realm, subject)
+        if forgotten is None:
+            raise Missing
+        return forgotten
+
     async def set_blocked(self, realm: str, subject: str, *, blocked: bool) -> User:
         """Block a user, ending every token issued before, or let the user in again.
 
@@ -259,6 +276,7 @@ class Operators:
             mfa_policy=new.mfa_policy,
             enrollment=new.enrollment,
             tls_san=new.tls_san,
+            remember_days=new.remember_days,
             jwks=jwks,
         )
         await self._records.change(accounts.add_client, client)
@@ -278,13 +296,15 @@ class Operators:
             raise Missing
 
 
-def _check(new: NewClient) -> str:
+def _check(new: NewClient) -> str:  # noqa: C901 - one condition each
     """Return the client's keys as they are registered."""
     jwks, violations = _keys(new)
     if not new.name:
         violations.append(("name", "must not be empty"))
     if new.algorithm not in ("RS256", "ES256"):
         violations.append(("algorithm", "is RS256 or ES256"))
+    if not 0 <= new.remember_days <= MOST_DAYS:
+        violations.append(("remember_days", f"is from 0 to {MOST_DAYS}"))
     if new.public and new.capabilities:
         violations.append(("capabilities", "are for confidential clients"))
     if new.public and new.tls_san:

@@ -11,6 +11,7 @@ from cofactor_server.domain.deployment import MFA_SCOPES, Deployment
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
 from cofactor_server.domain.grants import Target
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.policies import Rule, Ruling, rule_on
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import MfaPolicy, User
 from cofactor_server.errors import AudienceNotAllowed, UnmetAuthenticationRequirements
@@ -49,28 +50,29 @@ class Policy:
             scopes = [scope for scope in scopes if scope != "offline_access"]
         return Target(" ".join(scopes), audience)
 
-    def requirement(
-        self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]
-    ) -> Requirement | None:
-        """Return what is awaited after the first factor; None where it is enough.
-
-        A login of which more is demanded than policy does awaits a second factor, whatever policy says.
+    def ruling(self, rules: Sequence[Rule], user: User, client: Client, target: Target, *, is_enrolled: bool) -> Ruling:
+        """Return what everything that applies to a login amounts to; see `domain.policies.rule_on`.
 
         A token for the MFA audience is never issued to an enrolled user without a second factor, whatever the policy
-        says (security.md 8); to a user who is not enrolled it is issued for enrolling.
-
-        Raises:
-            UnmetAuthenticationRequirements: What is demanded can't be reached.
+        says (security.md 8); to a user who is not enrolled it is issued for enrolling. What rules demand of a factor
+        does not hold there: how strong it has to be is said by what the user has, and who lacks a factor that a rule
+        demands enrolls it with this token.
         """
-        if login.demand is not None:
-            return self.awaited(user, client, login, authenticators)
-        is_enrolled = enrolled(authenticators)
-        policy = user.mfa_policy or client.mfa_policy or self._deployment.mfa_policy
-        if login.audience == self._deployment.mfa_audience:
-            policy = MfaPolicy.WHEN_ENROLLED
-        if policy is MfaPolicy.NEVER or (policy is MfaPolicy.WHEN_ENROLLED and not is_enrolled):
-            return None
-        return self.awaited(user, client, login, authenticators)
+        if target.audience == self._deployment.mfa_audience:
+            return Ruling(MfaPolicy.WHEN_ENROLLED, is_enrolled, ("mfa_audience",), Wanted())
+        standing = None
+        if user.mfa_policy is not None:
+            standing = ("user", user.mfa_policy)
+        elif client.mfa_policy is not None:
+            standing = ("client", client.mfa_policy)
+        scopes = target.scope.split()
+        applying = [rule for rule in rules if rule.applies(user.id, client.id, target.audience, scopes)]
+        return rule_on(applying, standing, self._deployment.mfa_policy, is_enrolled=is_enrolled)
+
+    def may_remember(self, target: Target, wanted: Wanted) -> bool:
+        """Whether a remembered browser may stand for a second factor: where nothing more is wanted (security.md 13)."""
+        plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.max_age is None and not wanted.by
+        return plain and not self._deployment.strict and target.audience != self._deployment.mfa_audience
 
     def awaited(self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]) -> Requirement:
         """Return what a second factor can be shown with.
@@ -97,7 +99,7 @@ class Policy:
         return Requirement(enroll=True, kinds=kinds)
 
 
-def wanted(target: Target) -> Wanted:
+def wanted_of(target: Target) -> Wanted:
     """Return how a client wants a user authenticated.
 
     With several acr_values any of them is enough (S132); those that are not ours are passed over.

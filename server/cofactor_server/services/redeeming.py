@@ -47,6 +47,7 @@ from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.minting import login_issue
 from cofactor_server.services.refreshing import RefreshTokens, ended
+from cofactor_server.services.remembering import Browsers
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import party_refusal, token_refusal
 from cofactor_server.services.trails import Trail
@@ -63,6 +64,8 @@ class Request:
     jti: str
     """The id that the access token will have."""
     repeat: Repeat | None = None
+    remember: bool = False
+    """Whether the browser is to be remembered."""
 
     def needs(self, *, challenge_id: str = "") -> Needs:
         """Return what deciding it reads."""
@@ -103,6 +106,7 @@ class Redeemer:
     guessing: Guessing
     refresh_tokens: RefreshTokens
     repeats: Repeats
+    browsers: Browsers
     clock: Clock
 
     def settled(self, work: Work, request: Request, now: int) -> Issue | Chained | CofactorError | None:
@@ -162,8 +166,19 @@ class Redeemer:
         work.record(request.event(EventName.LOGIN_COMPLETED, now, proven.authenticator.id))
         refresh_token = self._refresh_token(work, client, login, shown)
         issue = login_issue(login, shown, request.jti, now, refresh_token=refresh_token, recovery_code=proven.show)
+        if request.remember and not proven.facts.recovery:
+            issue = self._remembered(work, request, issue, now)
         self.repeats.keep(work, request.repeat, issue, now)
         return issue
+
+    def _remembered(self, work: Work, request: Request, issue: Issue, now: int) -> Issue:
+        """Remember the browser of a login that a factor has completed just now, where that is allowed."""
+        made = self.browsers.remembered(request.login, request.client, request.jti, now)
+        if made is None:
+            return issue
+        browser, token = made
+        work.remember_browser(browser)
+        return replace(issue, remember_token=token, remember_expires_at=browser.expires_at)
 
     def _chained(
         self, work: Work, request: Request, demand: Demand, recovery_code: str, now: int

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, Level, authentication
-from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.authenticators import enrolled
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Capability, Client, GrantType
 from cofactor_server.domain.demands import Demand, Wanted
@@ -27,6 +27,7 @@ from cofactor_server.domain.grants import (
 )
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.proofs import PublicKeyCredential
+from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.domain.users import User
 from cofactor_server.errors import (
@@ -43,7 +44,7 @@ from cofactor_server.errors import (
     VouchRefused,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
-from cofactor_server.services import policy, vouching
+from cofactor_server.services import vouching
 from cofactor_server.services.apis import Apis
 from cofactor_server.services.asserting import RedeemWebAuthn
 from cofactor_server.services.deciding import Decider
@@ -51,14 +52,17 @@ from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint, login_issue
 from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.services.policy import Policy, Requirement
+from cofactor_server.services.policies import Policies
+from cofactor_server.services.policy import Policy, Requirement, wanted_of
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer, RedeemOob, RedeemOtp, RedeemRecoveryCode, Request
 from cofactor_server.services.refreshing import Presented, Refresh, WantsMfa
+from cofactor_server.services.remembering import Browsers, Recognize
 from cofactor_server.services.repeating import Repeat
 from cofactor_server.services.throttling import Throttle
 from cofactor_server.store import accounts, queries
 from cofactor_server.store.group_commit import Decision
+from cofactor_server.store.queries import Account
 from cofactor_server.vault.passwords import Passwords, PasswordsBusy
 from cofactor_server.vault.signing import Signer
 
@@ -79,7 +83,9 @@ class Tokens:
         self,
         *,
         deployment: Deployment,
-        policies: Policy,
+        policy: Policy,
+        policies: Policies,
+        browsers: Browsers,
         records: Records,
         decider: Decider,
         logins: Logins,
@@ -95,7 +101,9 @@ class Tokens:
         entropy: Entropy,
     ) -> None:
         self._deployment = deployment
-        self._policy = policies
+        self._policy = policy
+        self._policies = policies
+        self._browsers = browsers
         self._records = records
         self._decider = decider
         self._logins = logins
@@ -134,9 +142,9 @@ class Tokens:
             match grant:
                 case RefreshTokenGrant():
                     return await self._refresh(caller, client, grant, request_id)
-                case MfaOtpGrant(mfa_token, otp, authenticator_id):
+                case MfaOtpGrant(mfa_token, otp, authenticator_id, remember):
                     repeat = Repeat.of(client.id, request_id, grant_type, mfa_token, otp, authenticator_id)
-                    request = self._request(caller, client, mfa_token, repeat)
+                    request = self._request(caller, client, mfa_token, repeat, remember=remember)
                     decision = RedeemOtp(self._redeemer, request, otp, authenticator_id)
                     return await self._minted(caller, client, decision)
                 case MfaRecoveryCodeGrant(mfa_token, recovery_code):
@@ -155,7 +163,12 @@ class Tokens:
 
     async def revoke(self, caller: Caller, token: str) -> None:
         """Revoke a token of this client (RFC 7009); others are left alone, without telling."""
-        await self._states.revoke(caller, _client(caller), token)
+        client = _client(caller)
+        browser = self._browsers.opened(token)
+        if browser is None:
+            await self._states.revoke(caller, client, token)
+        elif browser.client_id == client.id:
+            await self._records.change(accounts.forget_browser, browser)
 
     async def introspect(self, caller: Caller, token: str) -> Introspection:
         """Return what a token says to this client (RFC 7662)."""
@@ -171,7 +184,7 @@ class Tokens:
 
     async def _password(self, caller: Caller, client: Client, grant: PasswordGrant) -> Outcome:
         target = await self._apis.granted(self._policy.target(client, grant.target))
-        wanted = policy.wanted(grant.target)
+        wanted = wanted_of(grant.target)
         realm = grant.realm or self._deployment.default_realm
         if realm not in (client.realms or (self._deployment.default_realm,)):
             raise RealmUnknown
@@ -198,12 +211,11 @@ class Tokens:
             raise UserBlocked
         now = self._clock.now()
         login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, now)
-        login = _demanding(login, wanted, stale=False)
-        return await self._after_first_factor(account.user, account.authenticators, client, login)
+        return await self._after_first_factor(caller, account, client, login, wanted, grant.remember_token)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
         target = await self._apis.granted(self._policy.target(client, grant.target))
-        wanted = policy.wanted(grant.target)
+        wanted = wanted_of(grant.target)
         now = self._clock.now()
         vouching.check(self._deployment, client, grant, now)
         user = await self._records.read(queries.user_named, grant.realm, grant.subject)
@@ -216,8 +228,8 @@ class Tokens:
             vouched = await self._decider.decide(caller, record)
         shown_at = min(grant.authenticated_at, now)
         login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
-        login = _demanding(login, wanted, stale=wanted.outdates(shown_at, now))
-        return await self._after_first_factor(vouched.user, vouched.authenticators, client, login)
+        account = Account(vouched.user, vouched.authenticators)
+        return await self._after_first_factor(caller, account, client, login, wanted, grant.remember_token)
 
     async def _provisioned(self, grant: VouchedGrant, now: int) -> User:
         user = User(
@@ -237,16 +249,34 @@ class Tokens:
         return standing
 
     async def _after_first_factor(
-        self, user: User, authenticators: Sequence[Authenticator], client: Client, login: Login
+        self, caller: Caller, account: Account, client: Client, login: Login, wanted: Wanted, remember_token: str
     ) -> Outcome:
-        requirement = self._policy.requirement(user, client, login, authenticators)
-        if requirement is not None:
-            return self._mfa_required(login, requirement)
+        user, authenticators = account.user, account.authenticators
+        target, is_enrolled = Target(login.scope, login.audience), enrolled(authenticators)
+        rules = await self._policies.current()
+        ruling = self._policy.ruling(rules, user, client, target, is_enrolled=is_enrolled)
+        wanted = wanted.joined(ruling.wanted)
+        # A password is as fresh as it gets; a vouch may be of some minutes ago.
+        stale = login.first_factor is FirstFactor.VOUCHED and wanted.outdates(login.first_factor_at, login.issued_at)
+        login = _demanding(login, wanted, stale=stale)
+        asks = ruling.asks or login.demand is not None
+        if asks and self._policy.may_remember(target, wanted):
+            asks = not await self._recognized(caller, client, login, remember_token)
+        if asks:
+            return self._mfa_required(login, self._policy.awaited(user, client, login, authenticators))
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
             # Who may not enroll within this login may not enroll with the token that comes of it either.
             login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
         shown = authentication(login.methods, None, time=login.first_factor_at)
         return await self._mint.tokens(await self._first_factor_issue(client, login, shown), client)
+
+    async def _recognized(self, caller: Caller, client: Client, login: Login, remember_token: str) -> bool:
+        browser = self._browsers.opened(remember_token)
+        if browser is None or not self._browsers.fits(browser, login, client):
+            return False
+        with self._decider.under_way(caller):
+            recognize = Recognize(browser, client, caller.source, login.issued_at)
+            return await self._decider.decide(caller, recognize)
 
     async def _first_factor_issue(self, client: Client, login: Login, shown: Authentication) -> Issue:
         family, refresh_token = self._redeemer.refresh_tokens.start(client, login, shown)
@@ -291,7 +321,8 @@ class Tokens:
         family = await self._records.read(queries.family, presented.user_id, presented.family_id)
         if family is None or not self._redeemer.refresh_tokens.is_genuine(family, presented):
             raise RefreshTokenInvalid
-        target, wanted = grant.target, policy.wanted(grant.target)
+        target, wanted = grant.target, wanted_of(grant.target)
+        wanted = wanted.joined(await self._ruled(client, family, target))
         refresh = Refresh(
             tokens=self._redeemer.refresh_tokens,
             repeats=self._redeemer.repeats,
@@ -318,6 +349,18 @@ class Tokens:
         if isinstance(decided, WantsMfa):
             return await self._mfa_for(client, decided, target, wanted)
         return await self._settled(client, decided)
+
+    async def _ruled(self, client: Client, family: RefreshFamily, target: Target) -> Wanted:
+        """Return what rules want of a refresh: how strong, how fresh; whether to ask was said at the login (S203)."""
+        rules = await self._policies.current()
+        if not any(rule.level > Level.ONE_FACTOR or rule.max_age is not None for rule in rules):
+            return Wanted()
+        account = await self._records.read(queries.account, family.user_id)
+        if account is None:
+            return Wanted()
+        granted = Target(target.scope or family.scope, target.audience or family.audience)
+        is_enrolled = enrolled(account.authenticators)
+        return self._policy.ruling(rules, account.user, client, granted, is_enrolled=is_enrolled).wanted
 
     async def _mfa_for(self, client: Client, refused: WantsMfa, target: Target, wanted: Wanted) -> MfaRequired:
         family = refused.family
@@ -350,7 +393,7 @@ class Tokens:
         repeat = Repeat.of(
             client.id, request_id, GrantType.MFA_OOB, grant.mfa_token, grant.oob_code, grant.binding_code
         )
-        request = self._request(caller, client, grant.mfa_token, repeat)
+        request = self._request(caller, client, grant.mfa_token, repeat, remember=grant.remember)
         challenge_id = self._oob_codes.open(grant.oob_code)
         decision = RedeemOob(self._redeemer, request, challenge_id, grant.binding_code)
         decided: Issue | Chained | AnswerPending = await self._decider.decide(caller, decision)
@@ -360,16 +403,18 @@ class Tokens:
         repeat = Repeat.of(
             client.id, request_id, GrantType.MFA_WEBAUTHN, grant.mfa_token, grant.oob_code, grant.credential_json
         )
-        request = self._request(caller, client, grant.mfa_token, repeat)
+        request = self._request(caller, client, grant.mfa_token, repeat, remember=grant.remember)
         challenge_id = self._oob_codes.open(grant.oob_code)
         credential = PublicKeyCredential(grant.credential_id, grant.credential_json)
         return await self._minted(caller, client, RedeemWebAuthn(self._redeemer, request, challenge_id, credential))
 
-    def _request(self, caller: Caller, client: Client, mfa_token: str, repeat: Repeat | None) -> Request:
+    def _request(
+        self, caller: Caller, client: Client, mfa_token: str, repeat: Repeat | None, *, remember: bool = False
+    ) -> Request:
         login = self._logins.redeemed(mfa_token)
         if login.client_id != client.id:
             raise MfaTokenForeign
-        return Request(login, client, caller.source, new_id(self._entropy, ""), repeat)
+        return Request(login, client, caller.source, new_id(self._entropy, ""), repeat, remember)
 
 
 def _demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import Guard
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
@@ -16,7 +17,7 @@ from cofactor_server.store import rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.rows import AddressesOf
 
-_OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.outcomes, t.notices)
+_OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.browsers, t.outcomes, t.notices)
 """Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
 happened (contract section 3.4); events stay as the operator's record."""
 
@@ -118,10 +119,25 @@ def reset_mfa(
     before = authenticators(connection, user.id)
     removed = remove_authenticators(connection, user.id, now)
     # Where the user came from before is no longer trusted more than where anybody comes from.
-    connection.execute(delete(t.sources).where(t.sources.c.user_id == user.id))
+    for table in (t.sources, t.browsers):
+        connection.execute(delete(table).where(table.c.user_id == user.id))
     record(connection, Event(user.id, EventName.MFA_RESET, now))
     tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
     return removed
+
+
+def forget_browsers(connection: Connection, realm: str, subject: str) -> int | None:
+    """Forget every browser of a user; return how many there were, None without a user."""
+    user = lock_user_named(connection, realm, subject)
+    if user is None:
+        return None
+    return connection.execute(delete(t.browsers).where(t.browsers.c.user_id == user.id)).rowcount
+
+
+def forget_browser(connection: Connection, browser: Browser) -> None:
+    """Forget one browser; one that is forgotten already stays so."""
+    gone = t.browsers.c.user_id == browser.user_id, t.browsers.c.id == browser.id
+    connection.execute(delete(t.browsers).where(*gone))
 
 
 def save_user(connection: Connection, user: User) -> None:

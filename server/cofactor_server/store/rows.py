@@ -105,6 +105,7 @@ def client(row: Row[Any]) -> Client:
         access_token_seconds=attributes["access_token_seconds"],
         refresh_token_seconds=attributes["refresh_token_seconds"],
         tls_san=attributes.get("tls_san", ""),  # clients of before have none
+        remember_days=attributes.get("remember_days", 30),
         jwks=attributes.get("jwks", ""),
     )
 
@@ -123,6 +124,7 @@ def of_client(value: Client) -> dict[str, Any]:
         "access_token_seconds": value.access_token_seconds,
         "refresh_token_seconds": value.refresh_token_seconds,
         "tls_san": value.tls_san,
+        "remember_days": value.remember_days,
         "jwks": value.jwks,
     }
     return {

@@ -62,7 +62,7 @@ class Statements:
         dialect: SQLAlchemy's name of the engine, `sqlite` or `postgresql`.
     """
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str) -> None:  # noqa: PLR0915 - a list of statements
         self._array = dialect == "postgresql"
         self.skips_locked = self._array
         among, owned = self._among, self._owned
@@ -86,6 +86,7 @@ class Statements:
         self.challenges = prepared(owned(t.challenges, t.challenges.c.id))
         self.pending_challenges = prepared(select(t.challenges).where(unanswered, t.challenges.c.state == "pending"))
         self.spent = prepared(owned(t.spent, t.spent.c.token_id))
+        self.browsers = prepared(owned(t.browsers, t.browsers.c.id))
         self.sources = prepared(owned(t.sources, t.sources.c.source))
         self.families = prepared(owned(t.refresh_families, t.refresh_families.c.id))
         self.outcomes = prepared(owned(t.outcomes, t.outcomes.c.request_id))
@@ -94,6 +95,7 @@ class Statements:
         self.insert_authenticators = prepared(insert(t.authenticators))
         self.insert_challenges = prepared(insert(t.challenges))
         self.insert_families = prepared(insert(t.refresh_families))
+        self.insert_browsers = prepared(insert(t.browsers))
         self.insert_spent = prepared(insert(t.spent))
         self.insert_events = prepared(insert(t.events))
         self.insert_notices = prepared(insert(t.notices))

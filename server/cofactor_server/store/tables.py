@@ -69,6 +69,14 @@ apis = _table(
     comment="resource servers that tokens are for",
 )
 
+policies = _table(
+    "policies",
+    Column("id", Text, primary_key=True),
+    _instant("created_at"),
+    Column("attributes", Text, nullable=False, comment="the rest of the rule, JSON"),
+    comment="when a second factor is asked for, beside what user, client and deployment say",
+)
+
 users = _table(
     "users",
     Column("id", Text, primary_key=True),
@@ -153,6 +161,18 @@ sources = _table(
     PrimaryKeyConstraint("user_id", "source"),
     Index(None, "seen_at"),
     comment="where a user completed MFA from",
+)
+
+browsers = _table(
+    "browsers",
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at"),
+    PrimaryKeyConstraint("user_id", "id"),
+    Index(None, "expires_at"),
+    comment="browsers that are remembered; without its row a token is worth nothing",
 )
 
 source_budgets = _table(

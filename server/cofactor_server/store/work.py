@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row
 
 from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE, SOURCE_FAILED_CODES
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
@@ -36,6 +37,7 @@ class Needs:
     family_id: str = ""
     request_id: str = ""
     source: str = ""
+    browser_id: str = ""
 
 
 class Work:
@@ -64,6 +66,7 @@ class Work:
         self._families: dict[Pair, RefreshFamily] = {}
         self._spent: dict[Pair, int] = {}
         self._sources: dict[Pair, int] = {}
+        self._browsers: dict[Pair, str] = {}
         self._outcomes: dict[tuple[str, str, str], StoredOutcome] = {}
         self._source_full_at: dict[str, int] = {}
         self._stored: set[tuple[str, str, str]] = set()
@@ -156,6 +159,10 @@ class Work:
         stored = self._outcomes.get((user_id, client_id, request_id))
         return stored if stored is not None and now < stored.expires_at else None
 
+    def browser(self, user_id: str, browser_id: str) -> str | None:
+        """Return the id of the client at which a browser of this user is remembered; None if it is not."""
+        return self._browsers.get((user_id, browser_id))
+
     def is_known(self, user_id: str, source: str, now: int) -> bool:
         """Whether the user completed MFA from `source` lately (security.md 9)."""
         seen_at = self._sources.get((user_id, source))
@@ -202,6 +209,18 @@ class Work:
         self._put(self._spent, (user_id, token_id), expires_at)
         row = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
         self._write("spent", user_id, token_id, value=row)
+
+    def remember_browser(self, browser: Browser) -> None:
+        """Remember a browser that was not remembered before."""
+        self._put(self._browsers, (browser.user_id, browser.id), browser.client_id)
+        row = {
+            "user_id": browser.user_id,
+            "id": browser.id,
+            "client_id": browser.client_id,
+            "created_at": browser.created_at,
+            "expires_at": browser.expires_at,
+        }
+        self._write("browsers", browser.user_id, browser.id, value=row)
 
     def keep_outcome(self, outcome: StoredOutcome) -> None:
         """Keep what was decided, for a caller that lost the reply."""
@@ -259,6 +278,7 @@ class Work:
         self._save("families", by_table, rows.of_refresh_family, s.insert_families, s.update_families)
         for table, statement in (
             ("spent", s.insert_spent),
+            ("browsers", s.insert_browsers),
             ("outcomes", s.upsert_outcomes),
             ("sources", s.upsert_sources),
         ):
@@ -290,6 +310,8 @@ class Work:
             self._stored.add(("families", row.user_id, row.id))
         for row in self._owned(statements.outcomes, [(n.user_id, n.request_id) for n in needs]):
             self._outcomes[row.user_id, row.client_id, row.request_id] = rows.outcome(row)
+        for row in self._owned(statements.browsers, [(n.user_id, n.browser_id) for n in needs]):
+            self._browsers[row.user_id, row.id] = row.client_id
         for row in self._owned(statements.sources, [(n.user_id, n.source) for n in needs]):
             self._sources[row.user_id, row.source] = row.seen_at
         if sources := {n.source for n in needs if n.source}:

@@ -35,7 +35,12 @@ class IssueTokenRequest(_message.Message):
     MFA_RECOVERY_CODE_FIELD_NUMBER: _builtins.int
     MFA_WEBAUTHN_FIELD_NUMBER: _builtins.int
     VOUCHED_FIELD_NUMBER: _builtins.int
+    REMEMBER_BROWSER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    remember_browser: _builtins.bool
+    """Remember the browser that a second factor was shown in, for the MFA grants but the one of recovery codes: the answer
+    holds a remember_token, unless the client or the strict profile allows none.
+    """
     request_id: _builtins.str
     """Makes repeating safe after a lost reply, for the grants that use something up (the MFA grants and refresh_token):
     for 2 minutes the same client repeating the same request for the same user with the same id gets the same outcome
@@ -84,11 +89,12 @@ class IssueTokenRequest(_message.Message):
         mfa_recovery_code: Global___MfaRecoveryCodeGrant | None = ...,
         mfa_webauthn: Global___MfaWebAuthnGrant | None = ...,
         vouched: Global___VouchedGrant | None = ...,
+        remember_browser: _builtins.bool = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "mfa_oob", b"mfa_oob", "mfa_otp", b"mfa_otp", "mfa_recovery_code", b"mfa_recovery_code", "mfa_webauthn", b"mfa_webauthn", "password", b"password", "password_realm", b"password_realm", "refresh_token", b"refresh_token", "vouched", b"vouched"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "mfa_oob", b"mfa_oob", "mfa_otp", b"mfa_otp", "mfa_recovery_code", b"mfa_recovery_code", "mfa_webauthn", b"mfa_webauthn", "password", b"password", "password_realm", b"password_realm", "refresh_token", b"refresh_token", "request_id", b"request_id", "vouched", b"vouched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "mfa_oob", b"mfa_oob", "mfa_otp", b"mfa_otp", "mfa_recovery_code", b"mfa_recovery_code", "mfa_webauthn", b"mfa_webauthn", "password", b"password", "password_realm", b"password_realm", "refresh_token", b"refresh_token", "remember_browser", b"remember_browser", "request_id", b"request_id", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_grant: _TypeAlias = _typing.Literal["password", "password_realm", "refresh_token", "mfa_otp", "mfa_oob", "mfa_recovery_code", "mfa_webauthn", "vouched"]  # noqa: Y015
     _WhichOneofArgType_grant: _TypeAlias = _typing.Literal["grant", b"grant"]  # noqa: Y015
@@ -150,10 +156,15 @@ class PasswordGrant(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    REMEMBER_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """What the user calls itself; at most 256 characters."""
     password: _builtins.str
     """At most 1,024 octets in UTF-8."""
+    remember_token: _builtins.str
+    """From an earlier answer. Where policy asks for a second factor and for nothing more, a browser that is remembered is
+    not asked; the tokens say `1fa`. One that is not good any more is passed over. Default: empty.
+    """
     @_builtins.property
     def target(self) -> Global___TokenTarget:
         """What the tokens are for."""
@@ -164,10 +175,11 @@ class PasswordGrant(_message.Message):
         username: _builtins.str = ...,
         password: _builtins.str = ...,
         target: Global___TokenTarget | None = ...,
+        remember_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "target", b"target", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "remember_token", b"remember_token", "target", b"target", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,12 +195,15 @@ class PasswordRealmGrant(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     REALM_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    REMEMBER_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """What the user calls itself; at most 256 characters."""
     password: _builtins.str
     """At most 1,024 octets in UTF-8."""
     realm: _builtins.str
     """The realm that knows the user, such as `employees`."""
+    remember_token: _builtins.str
+    """As in PasswordGrant."""
     @_builtins.property
     def target(self) -> Global___TokenTarget:
         """What the tokens are for."""
@@ -200,10 +215,11 @@ class PasswordRealmGrant(_message.Message):
         password: _builtins.str = ...,
         realm: _builtins.str = ...,
         target: Global___TokenTarget | None = ...,
+        remember_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "realm", b"realm", "target", b"target", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "realm", b"realm", "remember_token", b"remember_token", "target", b"target", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,12 +386,15 @@ class VouchedGrant(_message.Message):
     AUTHENTICATE_TIME_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    REMEMBER_TOKEN_FIELD_NUMBER: _builtins.int
     realm: _builtins.str
     """The realm of the user, such as `employees`; one of those listed for the client."""
     subject: _builtins.str
     """The client's own name for the user, unique and unchanging in the realm, such as `4711`."""
     label: _builtins.str
     """What an authenticator app or message may call the user, such as `jane@example.com`; kept with the user."""
+    remember_token: _builtins.str
+    """As in PasswordGrant."""
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """How the first factor was shown, RFC 8176 values; only those listed for the client (default `pwd`), never a
@@ -399,10 +418,11 @@ class VouchedGrant(_message.Message):
         authenticate_time: _timestamp_pb2.Timestamp | None = ...,
         label: _builtins.str = ...,
         target: Global___TokenTarget | None = ...,
+        remember_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authenticate_time", b"authenticate_time", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticate_time", b"authenticate_time", "label", b"label", "methods", b"methods", "realm", b"realm", "subject", b"subject", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticate_time", b"authenticate_time", "label", b"label", "methods", b"methods", "realm", b"realm", "remember_token", b"remember_token", "subject", b"subject", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,6 +481,8 @@ class Tokens(_message.Message):
     ID_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     RECOVERY_CODE_FIELD_NUMBER: _builtins.int
+    REMEMBER_TOKEN_FIELD_NUMBER: _builtins.int
+    REMEMBER_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
     """`at+jwt`, RFC 9068."""
     token_type: _builtins.str
@@ -473,9 +495,17 @@ class Tokens(_message.Message):
     """Present where the scope holds `offline_access` and the client may refresh."""
     recovery_code: _builtins.str
     """The replacement, after a recovery code was used. Show it to the user once."""
+    remember_token: _builtins.str
+    """Where remember_browser was asked for and is allowed: present it with the next password or vouch of this user at this
+    client. Keep it in a cookie that scripts can't read, never in a URL. RevokeToken forgets the browser.
+    """
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration:
         """How long the access token lives."""
+
+    @_builtins.property
+    def remember_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it expires, 30 days from now at most; the client may be given less."""
 
     def __init__(
         self,
@@ -487,10 +517,12 @@ class Tokens(_message.Message):
         id_token: _builtins.str = ...,
         refresh_token: _builtins.str = ...,
         recovery_code: _builtins.str = ...,
+        remember_token: _builtins.str = ...,
+        remember_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "remember_expire_time", b"remember_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "expires_in", b"expires_in", "id_token", b"id_token", "recovery_code", b"recovery_code", "refresh_token", b"refresh_token", "scope", b"scope", "token_type", b"token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "expires_in", b"expires_in", "id_token", b"id_token", "recovery_code", b"recovery_code", "refresh_token", b"refresh_token", "remember_expire_time", b"remember_expire_time", "remember_token", b"remember_token", "scope", b"scope", "token_type", b"token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from cofactor.v1 import tokens_pb2 as pb
@@ -78,6 +79,11 @@ def issue(request: pb.IssueTokenRequest) -> tuple[Grant, str]:
     request_id = fields.text("request_id", request.request_id, REQUEST_ID_LENGTHS[-1], VISIBLE)
     if request_id and len(request_id) < REQUEST_ID_LENGTHS[0]:
         fields.refuse("request_id", f"is shorter than {REQUEST_ID_LENGTHS[0]} characters")
+    if request.remember_browser:
+        if isinstance(grant, MfaOtpGrant | MfaOobGrant | MfaWebAuthnGrant):
+            grant = replace(grant, remember=True)
+        else:
+            fields.refuse("remember_browser", "goes with a second factor, which a recovery code is not")
     fields.done()
     return grant, request_id
 
@@ -93,7 +99,8 @@ def token(request: pb.RevokeTokenRequest | pb.IntrospectTokenRequest) -> str:
 def _password(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     grant = request.password
     username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
-    return PasswordGrant(username, _secret(fields, grant.password), target=_target(grant.target, fields))
+    password, target = _secret(fields, grant.password), _target(grant.target, fields)
+    return PasswordGrant(username, password, target=target, remember_token=_remember_token(grant, fields))
 
 
 def _password_realm(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
@@ -101,7 +108,8 @@ def _password_realm(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
     password = _secret(fields, grant.password)
     realm = fields.required("realm", grant.realm, REALM_LENGTH, NAME)
-    return PasswordGrant(username, password, realm, _target(grant.target, fields), by_realm=True)
+    target, remember_token = _target(grant.target, fields), _remember_token(grant, fields)
+    return PasswordGrant(username, password, realm, target, by_realm=True, remember_token=remember_token)
 
 
 def _refresh_token(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
@@ -172,7 +180,12 @@ def _vouched(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
         raise MissingParameter(parameter="authenticate_time")
     time = instant(fields, "authenticate_time", grant.authenticate_time)
     label = fields.text("label", grant.label, LABEL_LENGTH, NAME)
-    return VouchedGrant(realm, subject, methods, time, label, _target(grant.target, fields))
+    target, remember_token = _target(grant.target, fields), _remember_token(grant, fields)
+    return VouchedGrant(realm, subject, methods, time, label, target, remember_token)
+
+
+def _remember_token(grant: pb.PasswordGrant | pb.PasswordRealmGrant | pb.VouchedGrant, fields: Fields) -> str:
+    return fields.text("remember_token", grant.remember_token, TOKEN_LENGTH, VISIBLE)
 
 
 _GRANTS: Mapping[str, Callable[[pb.IssueTokenRequest, Fields], Grant]] = {
@@ -227,6 +240,8 @@ def outcome(value: Outcome) -> pb.IssueTokenResponse:
                     id_token=value.id_token,
                     refresh_token=value.refresh_token,
                     recovery_code=value.recovery_code,
+                    remember_token=value.remember_token,
+                    remember_expire_time=timestamp(value.remember_expires_at) if value.remember_token else None,
                 )
             )
         case MfaRequired():
