@@ -106,7 +106,9 @@ class Configuration:
 class Application:
     """One process's objects, wired. Made by `opened`."""
 
-    def __init__(self, configuration: Configuration, database: Database, signer: Signer) -> None:
+    def __init__(  # noqa: PLR0915 - a line for each object
+        self, configuration: Configuration, database: Database, signer: Signer
+    ) -> None:
         c = configuration
         deployment, clock, entropy = c.deployment, c.clock, c.entropy
         self.configuration = c
