@@ -165,6 +165,17 @@ async def test_an_app_and_a_passkey_that_synchronizes_are_of_one_kind(api: Api, 
     assert refused == "UNMET_AUTHENTICATION_REQUIREMENTS"
 
 
+async def test_of_an_app_and_a_recovery_code_only_the_code_can_come_first(api: Api, world: World) -> None:
+    client, user = await holder(api, world)
+    await rule(world, two_kinds=True)
+
+    login = a(MfaRequired, await api.password(client, ALICE, PASSWORD))
+    more = a(MfaRequired, await api.recovery(client, login.mfa_token, user.recovery_code))
+    a(Tokens, await api.otp(client, more.mfa_token, world.otp(user.secret)))
+
+    assert (login.types, more.types) == (("recovery-code",), ("otp",))
+
+
 async def test_who_lacks_the_second_kind_enrolls_it_with_a_token_for_that(api: Api, world: World) -> None:
     await rule(world, two_kinds=True)
     client = await shop(world)

@@ -90,13 +90,13 @@ class Demand:
         reached = max((level_of(shown.facts) for shown in self.shown), default=Level.ONE_FACTOR)
         return [a for a in mine if self.admits(a) and max(reached, reach_of(a)) >= self.level]
 
-    def _pair(self, one: Authenticator, other: Authenticator) -> bool:
-        """Whether two authenticators, in either order, would do."""
-        if one.group == other.group or {one.kind, other.kind} == {RECOVERY_CODE}:
+    def _pair(self, first: Authenticator, second: Authenticator) -> bool:
+        """Whether two authenticators would do, in this order: a recovery code only ever comes first."""
+        if first.group == second.group or second.kind == RECOVERY_CODE:
             return False
-        of_one, of_other = possession_of(one), possession_of(other)
-        differ = of_one is None or of_other is None or of_one is not of_other
-        return differ and max(reach_of(one), reach_of(other)) >= self.level
+        of_first, of_second = possession_of(first), possession_of(second)
+        differ = of_first is None or of_second is None or of_first is not of_second
+        return differ and max(reach_of(first), reach_of(second)) >= self.level
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.grants import AnswerPending, Chained, Issue
 from cofactor_server.domain.logins import Login
-from cofactor_server.domain.proofs import Code, Proof, Purpose
+from cofactor_server.domain.proofs import Code, Facts, Possession, Proof, Purpose
 from cofactor_server.errors import (
     AnotherKindRequired,
     AuthenticatorNotFound,
@@ -302,6 +302,8 @@ class RedeemRecoveryCode:
         codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
         if not codes:
             return RecoveryCodeAbsent()
+        if self._leads_nowhere(work, codes[0], now):
+            return UnmetAuthenticationRequirements()  # before the code is used up: its replacement would be lost
         candidates = [Candidate(a) for a in codes]
         verdict = self.redeemer.attempt(work, request, Code(self.recovery_code), candidates, now, Purpose.LOGIN)
         match verdict:
@@ -312,6 +314,18 @@ class RedeemRecoveryCode:
             case NotProven():
                 return InvalidRecoveryCode()
         return verdict
+
+    def _leads_nowhere(self, work: Work, code: Authenticator, now: int) -> bool:
+        """Whether more is demanded than a recovery code shows, and the user has nothing to show it with."""
+        login = self.request.login
+        if login.demand is None:
+            return False
+        facts = Facts(amr=(), possession=Possession.NONE, recovery=True)
+        demand = login.demand.joined(Shown(code.id, code.group, facts, now))
+        if demand.met(login.methods):
+            return False
+        usable = [a for a in work.authenticators(login.user_id) if a.usable()]
+        return not demand.answered_by(a for a in usable if self.redeemer.guessing.serves(a.kind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ async def test_it_never_stands_for_a_factor_where_one_is_wanted(grpc_api: GrpcAp
     assert await asked(grpc_api, client, token, acr_values=[MFA])
     assert await asked(grpc_api, client, token, max_age=3_600)
     assert await asked(grpc_api, client, token, audience=f"{ISSUER}mfa/", scope=MFA_SCOPE)
+    await world.app.policies.add(NewRule(MfaPolicy.ALWAYS, client_id=client[0]))  # which wants nothing more
     await world.app.policies.add(NewRule(MfaPolicy.ALWAYS, scope="pay", level=Level.MFA))
     assert await asked(grpc_api, client, token, scope="pay")
     assert not await asked(grpc_api, client, token)

@@ -178,3 +178,16 @@ async def test_a_second_app_of_the_same_user_may_follow_where_only_a_level_is_as
 
     login = a(MfaRequired, await api.password(client, ALICE, PASSWORD, acr_values=[MFA]))
     a(Tokens, await api.otp(client, login.mfa_token, world.otp(alice.secret)))
+
+
+async def test_a_recovery_code_that_leads_nowhere_is_not_used_up(api: Api, world: World) -> None:
+    client = await shop(world)
+    alice = await enrolled(api, world, client)
+    login = a(MfaRequired, await api.password(client, ALICE, PASSWORD, acr_values=[MFA]))
+    await change(world, "authenticators", {"state": "disabled"}, kind="totp")
+
+    refused = await reason(api.recovery(client, login.mfa_token, alice.recovery_code))
+    plain = a(MfaRequired, await api.password(client, ALICE, PASSWORD))
+
+    assert refused == "UNMET_AUTHENTICATION_REQUIREMENTS"
+    a(Tokens, await api.recovery(client, plain.mfa_token, alice.recovery_code))
