@@ -10,7 +10,6 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.hotp import (
-    FACTS,
     LOOK_AHEAD,
     MOST_LOOK_AHEAD,
     RESYNCHRONIZE_WITHIN,
@@ -18,6 +17,7 @@ from cofactor_server.factors.hotp import (
     HotpCredential,
     hotp_credential,
 )
+from cofactor_server.factors.otp import FACTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,8 @@ import pyotp
 import pytest
 from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Possession, Purpose, Verdict
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.factors.totp import HINT_STEPS, SECRET_OCTETS, Algorithm, Totp, TotpCredential, totp_credential
+from cofactor_server.factors.otp import SECRET_OCTETS, Algorithm
+from cofactor_server.factors.totp import HINT_STEPS, Totp, TotpCredential, totp_credential
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import pytest
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, PAPE_MULTI_FACTOR, Level, authentication, level_of
 from cofactor_server.domain.proofs import Facts, Possession
-from cofactor_server.factors import recovery_code, totp
+from cofactor_server.factors import otp, recovery_code
 
 NONE, SOFTWARE, HARDWARE = Possession.NONE, Possession.SOFTWARE, Possession.HARDWARE
 TABLE = {
@@ -56,12 +56,12 @@ def test_a_first_factor_alone_is_one_factor() -> None:
 
 def test_a_recovery_code_is_remembered_as_one() -> None:
     assert authentication(("pwd",), recovery_code.FACTS, time=0).recovery
-    assert not authentication(("pwd",), totp.FACTS, time=0).recovery
+    assert not authentication(("pwd",), otp.FACTS, time=0).recovery
 
 
 def test_the_shipped_factors_are_where_the_table_has_them() -> None:
-    assert authentication(("pwd",), totp.FACTS, time=0).amr == ("pwd", "otp", "mfa")
-    assert level_of(totp.FACTS) is Level.MFA
+    assert authentication(("pwd",), otp.FACTS, time=0).amr == ("pwd", "otp", "mfa")
+    assert level_of(otp.FACTS) is Level.MFA
     assert authentication(("pwd",), recovery_code.FACTS, time=0).amr == ("pwd",)
     assert level_of(recovery_code.FACTS) is Level.MFA_LOW
 

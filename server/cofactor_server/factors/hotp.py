@@ -2,16 +2,12 @@
 
 # ruff: noqa: ARG002 - a factor takes what the interface gives
 
-import base64
 import hmac
-import string
 from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Annotated, Final
-from urllib.parse import quote
 
 import msgspec
-import pyotp
 
 from cofactor_server.domain.proofs import (
     Account,
@@ -19,22 +15,13 @@ from cofactor_server.domain.proofs import (
     Code,
     Context,
     Enrollment,
-    Facts,
     Mismatch,
-    Possession,
     Prompt,
     Proof,
     Verdict,
 )
-from cofactor_server.errors import InvalidRequest
-from cofactor_server.factors.totp import (
-    HASHES,
-    RECOMMENDED_OCTETS,
-    SECRET_OCTETS,
-    SHORTEST_OCTETS,
-    Algorithm,
-    Digits,
-)
+from cofactor_server.factors import otp
+from cofactor_server.factors.otp import FACTS, SECRET_OCTETS, SHORTEST_OCTETS, Algorithm, Digits
 from cofactor_server.seams import Entropy
 
 LOOK_AHEAD = 9
@@ -50,11 +37,6 @@ RESYNCHRONIZE = "resynchronize"
 the token's own alone, it would tell a guesser of codes that are still to come (security.md 9)."""
 
 LARGEST_COUNTER = 2**63 - 1
-
-FACTS = Facts(amr=("otp",), possession=Possession.SOFTWARE, replay_resistant=True, exportable=True)
-
-_WITHOUT_WHITESPACE = str.maketrans("", "", string.whitespace)
-_LONGEST_INPUT = 64
 
 
 class HotpCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +82,7 @@ class Hotp:
         Options: `algorithm` SHA1 (default), SHA256, SHA512; `digits` 6 (default), 7, 8.
         """
         for name in options.keys() - {"algorithm", "digits"}:
-            raise _refused(name, "unknown to this kind of authenticator")
+            raise otp.refused(name, "unknown to this kind of authenticator")
         algorithm = options.get("algorithm", "SHA1")
         digits = options.get("digits", "6")
         credential = hotp_credential(
@@ -108,8 +90,9 @@ class Hotp:
             algorithm=algorithm,
             digits=int(digits) if digits in ("6", "7", "8") else 0,
         )
-        secret = base64.b32encode(credential.secret).decode().rstrip("=")
-        return Enrollment(credential, {"secret": secret, "barcode_uri": _uri(account, credential, secret)})
+        moving = f"counter={credential.counter}"
+        c = credential
+        return Enrollment(c, otp.shown(self.kind, account, c.secret, c.algorithm, c.digits, moving))
 
     def challenge(self, credential: HotpCredential, context: Context) -> Prompt[None]:
         """Expect nothing: the token shows its code when its button is pressed."""
@@ -156,33 +139,16 @@ def hotp_credential(
     Raises:
         InvalidRequest: A value is out of range; `violations` names it.
     """
-    match algorithm:
-        case "SHA1" | "SHA256" | "SHA512":
-            hash_name: Algorithm = algorithm
-        case _:
-            raise _refused("algorithm", "must be one of SHA1, SHA256, SHA512")
-    match digits:
-        case 6 | 7 | 8:
-            length: Digits = digits
-        case _:
-            raise _refused("digits", "must be 6, 7 or 8")
+    hash_name, length = otp.checked_algorithm(algorithm), otp.checked_digits(digits)
     if not 0 <= counter <= LARGEST_COUNTER - RESYNCHRONIZE_WITHIN:
-        raise _refused("counter", "is out of range")
-    least = SHORTEST_OCTETS if allow_short else RECOMMENDED_OCTETS
-    if len(secret) < least:
-        raise _refused("secret", f"must have at least {8 * least} bits")
+        raise otp.refused("counter", "is out of range")
+    otp.check_length(secret, allow_short=allow_short)
     return HotpCredential(secret, counter, hash_name, length)
 
 
-class _Codes(pyotp.OTP):
-    """pyotp's generator over a secret that is octets already; which lengths to take is decided at enrollment."""
-
+class _Codes(otp.Codes):
     def __init__(self, credential: HotpCredential) -> None:
-        self._octets = credential.secret
-        super().__init__("", digits=credential.digits, digest=HASHES[credential.algorithm])
-
-    def byte_secret(self) -> bytes:
-        return self._octets
+        super().__init__(credential.secret, credential.algorithm, credential.digits)
 
     def first(self, typed: list[str], counters: Iterable[int]) -> int | None:
         """Return the first of `counters` from which on the token shows what was typed."""
@@ -194,22 +160,8 @@ class _Codes(pyotp.OTP):
 
 def _typed(value: str, length: int) -> list[str]:
     """Return the code that was typed, or the successive ones; nothing if it is something else."""
-    if len(value) > _LONGEST_INPUT:
-        return []
-    typed = value.translate(_WITHOUT_WHITESPACE)
+    typed = otp.digits_of(value)
     many, rest = divmod(len(typed), length)
-    if rest or not typed.isascii() or not typed.isdigit() or many not in (1, *SUCCESSIVE):
+    if rest or many not in (1, *SUCCESSIVE):
         return []
     return [typed[place * length : (place + 1) * length] for place in range(many)]
-
-
-def _uri(account: Account, credential: HotpCredential, secret: str) -> str:
-    issuer = quote(account.issuer_label, safe="")
-    return (
-        f"otpauth://hotp/{issuer}:{quote(account.label, safe='')}?secret={secret}&issuer={issuer}"
-        f"&algorithm={credential.algorithm}&digits={credential.digits}&counter={credential.counter}"
-    )
-
-
-def _refused(option: str, why: str) -> InvalidRequest:
-    return InvalidRequest(violations=((option, why),))

@@ -2,17 +2,12 @@
 
 # ruff: noqa: ARG002 - a factor takes what the interface gives
 
-import base64
-import hashlib
 import hmac
-import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
-from urllib.parse import quote
+from typing import Annotated, Final
 
 import msgspec
-import pyotp
 
 from cofactor_server.domain.proofs import (
     Account,
@@ -20,46 +15,24 @@ from cofactor_server.domain.proofs import (
     Code,
     Context,
     Enrollment,
-    Facts,
     Mismatch,
-    Possession,
     Prompt,
     Proof,
     Purpose,
     Verdict,
 )
-from cofactor_server.errors import InvalidRequest
+from cofactor_server.factors import otp
+from cofactor_server.factors.otp import FACTS, SECRET_OCTETS, SHORTEST_OCTETS, Algorithm, Digits
 from cofactor_server.seams import SECOND, Entropy
-
-Algorithm: TypeAlias = Literal["SHA1", "SHA256", "SHA512"]
-Digits: TypeAlias = Literal[6, 7, 8]
-
-SECRET_OCTETS: Mapping[str, int] = {"SHA1": 20, "SHA256": 32, "SHA512": 64}
-"""A secret is as long as the hash's output (RFC 6238 section 3, R6 and appendix B)."""
 
 SHORTEST_PERIOD = 15
 LONGEST_PERIOD = 120
 """Seconds. A nonce changes at least every two minutes (SP 800-63B-4 section 3.1.4.1)."""
 
-RECOMMENDED_OCTETS = 16
-"""RFC 4226 section 4, R6: a secret has at least 128 bits."""
-SHORTEST_OCTETS = 10
-"""80 bits: what old provisioning tools wrote; taken only where the operator says so."""
-
 HINT_STEPS = 10
 """How far from the server's step a code is looked for, only to tell its user to check the clock (S75)."""
 
 CHECK_CLOCK = "check_clock"
-
-FACTS = Facts(amr=("otp",), possession=Possession.SOFTWARE, replay_resistant=True, exportable=True)
-
-HASHES: Mapping[str, Callable[..., Any]] = {
-    "SHA1": hashlib.sha1,
-    "SHA256": hashlib.sha256,
-    "SHA512": hashlib.sha512,
-}
-_WITHOUT_WHITESPACE = str.maketrans("", "", string.whitespace)
-_LONGEST_INPUT = 64
 
 
 class TotpCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,9 +90,9 @@ class Totp:
         (default 30). Many apps ignore all three and assume the defaults.
         """
         for name in options.keys() - {"algorithm", "digits", "period"}:
-            raise _refused(name, "unknown to this kind of authenticator")
+            raise otp.refused(name, "unknown to this kind of authenticator")
         if options.get("digits", "6") not in ("6", "8"):
-            raise _refused("digits", "must be 6 or 8")
+            raise otp.refused("digits", "must be 6 or 8")
         algorithm = options.get("algorithm", "SHA1")
         credential = totp_credential(
             self._entropy.octets(SECRET_OCTETS.get(algorithm, 0)),
@@ -127,8 +100,9 @@ class Totp:
             digits=int(options.get("digits", "6")),
             period=_whole(options.get("period", "30")),
         )
-        secret = base64.b32encode(credential.secret).decode().rstrip("=")
-        return Enrollment(credential, {"secret": secret, "barcode_uri": _uri(account, credential, secret)})
+        moving = f"period={credential.period}"
+        c = credential
+        return Enrollment(c, otp.shown(self.kind, account, c.secret, c.algorithm, c.digits, moving))
 
     def challenge(self, credential: TotpCredential, context: Context) -> Prompt[None]:
         """Expect nothing: the app shows its code unasked."""
@@ -177,37 +151,17 @@ def totp_credential(
     Raises:
         InvalidRequest: A value is out of range; `violations` names it.
     """
-    match algorithm:
-        case "SHA1" | "SHA256" | "SHA512":
-            hash_name: Algorithm = algorithm
-        case _:
-            raise _refused("algorithm", f"must be one of {', '.join(get_args(Algorithm))}")
-    match digits:
-        case 6 | 7 | 8:
-            length: Digits = digits
-        case _:
-            raise _refused("digits", "must be 6, 7 or 8")
+    hash_name, length = otp.checked_algorithm(algorithm), otp.checked_digits(digits)
     if not SHORTEST_PERIOD <= period <= LONGEST_PERIOD:
-        raise _refused("period", f"must be between {SHORTEST_PERIOD} and {LONGEST_PERIOD} seconds")
-    least = SHORTEST_OCTETS if allow_short else RECOMMENDED_OCTETS
-    if len(secret) < least:
-        raise _refused("secret", f"must have at least {8 * least} bits")
+        raise otp.refused("period", f"must be between {SHORTEST_PERIOD} and {LONGEST_PERIOD} seconds")
+    otp.check_length(secret, allow_short=allow_short)
     return TotpCredential(secret, hash_name, length, period)
 
 
-class _Codes(pyotp.OTP):
-    """pyotp's generator over a secret that is octets already.
-
-    It decodes base32 for each code and refuses secrets under 112 bits; which lengths to take is decided at enrollment.
-    """
-
+class _Codes(otp.Codes):
     def __init__(self, credential: TotpCredential) -> None:
-        self._octets = credential.secret
         self._last_step = credential.last_step
-        super().__init__("", digits=credential.digits, digest=HASHES[credential.algorithm])
-
-    def byte_secret(self) -> bytes:
-        return self._octets
+        super().__init__(credential.secret, credential.algorithm, credential.digits)
 
     def unused(self, typed: str, steps: Iterable[int]) -> int | None:
         """Return the first of `steps` that is not used up and whose code was typed."""
@@ -225,11 +179,9 @@ class _Codes(pyotp.OTP):
 
 
 def _digits(value: str, length: int) -> str:
-    """Return what was typed without white space, or nothing if that is not `length` ASCII digits."""
-    if len(value) > _LONGEST_INPUT:
-        return ""
-    typed = value.translate(_WITHOUT_WHITESPACE)
-    return typed if len(typed) == length and typed.isascii() and typed.isdigit() else ""
+    """Return what was typed, or nothing if that is not a code of this length."""
+    typed = otp.digits_of(value)
+    return typed if len(typed) == length else ""
 
 
 def _within(bound: int, steps: int) -> int:
@@ -239,16 +191,3 @@ def _within(bound: int, steps: int) -> int:
 def _whole(text: str) -> int:
     # Not int(): it takes signs, underscores, white space, other scripts' digits and strings of any length.
     return int(text) if len(text) <= 3 and text.isascii() and text.isdigit() else -1
-
-
-def _uri(account: Account, credential: TotpCredential, secret: str) -> str:
-    # By hand: pyotp leaves out algorithm, digits and period where they are the defaults, the contract (5) states them.
-    issuer = quote(account.issuer_label, safe="")
-    return (
-        f"otpauth://totp/{issuer}:{quote(account.label, safe='')}?secret={secret}&issuer={issuer}"
-        f"&algorithm={credential.algorithm}&digits={credential.digits}&period={credential.period}"
-    )
-
-
-def _refused(option: str, why: str) -> InvalidRequest:
-    return InvalidRequest(violations=((option, why),))
