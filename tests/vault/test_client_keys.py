@@ -2,9 +2,9 @@ import json
 from typing import Any
 
 import pytest
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.client_keys import AssertionInvalid, KeySetInvalid
-from cofactor_server.vault.encoding import base64url
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.vault import root_keys, rotation
-from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKeyState
 
 from tests.vault.worlds import SetClock, root_key

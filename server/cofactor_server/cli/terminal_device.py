@@ -1,6 +1,5 @@
 """A device in the terminal: its key in a file, what it signs, what it hears."""
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -15,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cofactor_server.cli.as_user import DEADLINE, open_channel, refusal_text
 from cofactor_server.cli.output import Problem
+from cofactor_server.domain.encoding import base64url, from_base64url
 from cofactor_server.seams import SECOND, SystemClock
+from cofactor_server.vault.digests import sha256
 
 if TYPE_CHECKING:
     import grpc
@@ -47,7 +48,7 @@ class TerminalDevice:
         from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 
         self._kept = kept
-        self._key = Ed25519PrivateKey.from_private_bytes(_octets(kept.private_key))
+        self._key = Ed25519PrivateKey.from_private_bytes(from_base64url(kept.private_key))
         self._authenticators = AuthenticatorServiceStub(channel)
         self._challenges = ChallengeServiceStub(channel)
 
@@ -69,7 +70,7 @@ class TerminalDevice:
             "device": self._kept.device,
             "decision": "approve" if approve else "deny",
             "number": number if approve else "",
-            "shown_sha256": _text(hashlib.sha256(prompt.shown).digest()),
+            "shown_sha256": base64url(hashlib.sha256(prompt.shown).digest()),
             "time": SystemClock().now() // SECOND,
         }
         signed = signed_statement(self._key, self._kept.issuer, "cofactor.answer", said)
@@ -120,8 +121,8 @@ def pair(scanned: str, target: str, ca_file: Path | None, *, name: str, push_tok
     secret, issuer = found["enrollment_tx_id"], found["base_url"]
     key = Ed25519PrivateKey.generate()
     said = {
-        "secret_sha256": _text(hashlib.sha256(secret.encode()).digest()),
-        "key": {"kty": "OKP", "crv": "Ed25519", "x": _text(key.public_key().public_bytes_raw())},
+        "secret_sha256": base64url(sha256(secret)),
+        "key": {"kty": "OKP", "crv": "Ed25519", "x": base64url(key.public_key().public_bytes_raw())},
         "name": name,
         **({"push": {"service": "FCM", "token": push_token}} if push_token else {}),
     }
@@ -135,7 +136,7 @@ def pair(scanned: str, target: str, ca_file: Path | None, *, name: str, push_tok
         issuer=issuer,
         user=paired.user_id,
         device=paired.device_id,
-        private_key=_text(key.private_bytes_raw()),
+        private_key=base64url(key.private_bytes_raw()),
         otp_secret=paired.otp_secret.secret,
         ca_file=str(ca_file.absolute()) if ca_file else "",
     )
@@ -198,11 +199,3 @@ def signed_statement(
 
     payload = json.dumps({"type": kind, "version": 1, "issuer": issuer, **said}).encode()
     return authenticators_pb2.SignedStatement(payload=payload, signature=key.sign(payload))
-
-
-def _text(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
-
-
-def _octets(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

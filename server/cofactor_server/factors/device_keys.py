@@ -1,7 +1,5 @@
 """Public keys of devices: read from a JWK, kept in DER, and asked whether a signature is theirs."""
 
-import base64
-import binascii
 import hashlib
 from typing import Literal, TypeAlias
 
@@ -16,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from cofactor_server.domain.encoding import from_base64url
 
 _COORDINATE = 32
 
@@ -85,15 +85,7 @@ def octets(text: str) -> bytes:
     Raises:
         ValueError: It spells anything else.
     """
-    try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError("not base64url") from None
-    if len(decoded) != _COORDINATE or spelled(decoded) != text:
+    decoded = from_base64url(text)
+    if len(decoded) != _COORDINATE:
         raise ValueError("not 32 octets")
     return decoded
-
-
-def spelled(value: bytes) -> str:
-    """Return octets in base64url without padding."""
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")

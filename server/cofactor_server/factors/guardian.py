@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cofactor_server.domain.encoding import from_base64url
 from cofactor_server.domain.proofs import Context
 from cofactor_server.factors import rsa_keys
 from cofactor_server.seams import ALPHANUMERIC, HOUR, MINUTE, SECOND, Entropy
@@ -229,7 +230,7 @@ def decision(statement: bytes, key: bytes, *, urls: Collection[str], device: str
         ValueError: It is not this device's answer to this challenge, for this deployment, of now.
     """
     said = _signed(statement, key, _Header, ChallengeResponse)[1]
-    if not (same(said.iss, device) and same(said.sub, challenge)):
+    if not (_same(said.iss, device) and _same(said.sub, challenge)):
         raise ValueError("of another device, or to another challenge")
     _dated(said, urls, ANSWER_LIFE, now)
     return said.auth0_guardian_accepted
@@ -250,7 +251,7 @@ def check_call(statement: bytes, key: bytes, *, urls: Collection[str], account: 
         ValueError: It does not.
     """
     said = _signed(statement, key, _Header, Claims)[1]
-    if not (same(said.iss, account) and same(said.sub, user)):
+    if not (_same(said.iss, account) and _same(said.sub, user)):
         raise ValueError("of another device")
     _dated(said, urls, CALL_LIFE, now)
 
@@ -281,7 +282,7 @@ def presented(statement: bytes, key: bytes, *, urls: Collection[str], token: str
     header, said = _signed(statement, key, _ProofHeader, _Proof)
     if not hmac.compare_digest(rsa_keys.thumbprint(header.jwk.n, header.jwk.e), rsa_keys.thumbprint_of(key)):
         raise ValueError("of another key")
-    if not hmac.compare_digest(rsa_keys.octets(said.ath), digest(token)):
+    if not hmac.compare_digest(from_base64url(said.ath), digest(token)):
         raise ValueError("for another token")
     if not any(_alike(said.htu, url) for url in urls) or not 0 < len(said.jti) <= LONGEST_ID:
         raise ValueError("for another URL, or without a name of its own")
@@ -291,23 +292,13 @@ def presented(statement: bytes, key: bytes, *, urls: Collection[str], token: str
     return Presented(hashlib.sha256(said.jti.encode()).digest(), made + PROOF_LEEWAY)
 
 
-def same(a: str, b: str) -> bool:
-    """Compare in a time that does not tell where texts differ."""
-    return same_octets(a.encode(), b.encode())
-
-
-def same_octets(a: bytes, b: bytes) -> bool:
-    """Compare likewise."""
-    return hmac.compare_digest(a, b)
-
-
 H = TypeVar("H", bound=_Header)
 
 
 def _signed(statement: bytes, key: bytes, header_type: type[H], claims_type: type[C]) -> tuple[H, C]:
     """Return header and claims of a statement that a key signed; the signature is looked at first."""
     header, payload, signature = _parts(statement)
-    if not rsa_keys.signed_by(key, header + b"." + payload, rsa_keys.octets(signature)):
+    if not rsa_keys.signed_by(key, header + b"." + payload, from_base64url(signature.decode("ascii"))):
         raise ValueError("not signed by this key")
     said = _read(payload, claims_type)
     return _read(header, header_type), said
@@ -315,7 +306,7 @@ def _signed(statement: bytes, key: bytes, header_type: type[H], claims_type: typ
 
 def _read(part: bytes, kind: type[C]) -> C:
     try:
-        return msgspec.json.decode(rsa_keys.octets(part), type=kind)
+        return msgspec.json.decode(from_base64url(part.decode("ascii")), type=kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -335,6 +326,11 @@ def _dated(said: Claims, urls: Collection[str], life: int, now: int) -> None:
         raise ValueError("good for too long, or never")
     if not made - CLOCK_LEEWAY <= now < over + CLOCK_LEEWAY:
         raise ValueError("too old, or not yet")
+
+
+def _same(a: str, b: str) -> bool:
+    """Compare in a time that does not tell where texts differ."""
+    return hmac.compare_digest(a.encode(), b.encode())
 
 
 def _json(value: Any) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from cofactor_server.domain.authenticators import NAME_LENGTH
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.proofs import (
     Account,
     Approved,
@@ -34,7 +35,7 @@ from cofactor_server.domain.proofs import (
 )
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors import device_keys, guardian
-from cofactor_server.factors.device_keys import PublicJwk, spelled
+from cofactor_server.factors.device_keys import PublicJwk
 from cofactor_server.seams import ALPHANUMERIC, MINUTE, SECOND, Entropy
 
 SECRET_LENGTH = 32
@@ -280,7 +281,7 @@ class Push:
             names.challenge_id,
             names.user_id,
             names.authenticator_id,
-            spelled(hashlib.sha256(expected.shown).digest()),
+            base64url(hashlib.sha256(expected.shown).digest()),
         )
         if not meant or not expected.shown or abs(context.now - said.time * SECOND) > CLOCK_LEEWAY:
             return Mismatch()

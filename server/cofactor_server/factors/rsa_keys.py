@@ -1,7 +1,5 @@
 """RSA keys of devices: read from a JWK, kept in DER, and asked whether a signature is theirs (security.md 17)."""
 
-import base64
-import binascii
 import hashlib
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -9,6 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from cofactor_server.domain.encoding import base64url, from_base64url
 
 FEWEST_BITS, MOST_BITS = 2_048, 4_096
 EXPONENT = 65_537
@@ -68,34 +68,14 @@ def signed_by(der: bytes, payload: bytes, signature: bytes) -> bool:
     return False
 
 
-def octets(text: str | bytes) -> bytes:
-    """Return what a text spells in base64url without padding, to the letter.
-
-    Raises:
-        ValueError: It spells nothing, or is not the one way to spell it.
-    """
-    given = text.encode("ascii") if isinstance(text, str) else text
-    try:
-        decoded = base64.b64decode(given + b"=" * (-len(given) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError("not base64url") from None
-    if _spelled(decoded) != given:
-        raise ValueError("not base64url without padding")
-    return decoded
-
-
 def _number(text: str) -> int:
-    decoded = octets(text)
+    decoded = from_base64url(text)
     if not decoded or len(decoded) > _LONGEST_NUMBER:
         raise ValueError("too long or empty")
     return int.from_bytes(decoded)
 
 
 def _thumbprint(n: int, e: int) -> bytes:
-    modulus, exponent = (_spelled(number.to_bytes((number.bit_length() + 7) // 8)).decode() for number in (n, e))
+    modulus, exponent = (base64url(number.to_bytes((number.bit_length() + 7) // 8)) for number in (n, e))
     # The members in lexical order, without spaces: RFC 7638 section 3.
     return hashlib.sha256(f'{{"e":"{exponent}","kty":"RSA","n":"{modulus}"}}'.encode()).digest()
-
-
-def _spelled(value: bytes) -> bytes:
-    return base64.urlsafe_b64encode(value).rstrip(b"=")

@@ -33,6 +33,7 @@ from webauthn.helpers.cose import COSEAlgorithmIdentifier
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 from cofactor_server.domain.challenges import CHALLENGE_LIFE
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.proofs import (
     Account,
@@ -222,7 +223,7 @@ class WebAuthn:
         document = _read_document(proof.document)
         client_data_json = _octets(document.response.clientDataJSON)
         client_data = _read_client_data(client_data_json)
-        written = base64.urlsafe_b64encode(expected.challenge).decode().rstrip("=")
+        written = base64url(expected.challenge)
         if client_data.type != f"webauthn.{expected.ceremony}":
             return Mismatch()
         if not hmac.compare_digest(client_data.challenge.encode(), written.encode()):
@@ -339,7 +340,7 @@ class WebAuthn:
 
     def _approved(self, credential: WebAuthnCredential, key: Key, user_verified: bool) -> Approved[WebAuthnCredential]:
         kept = msgspec.structs.replace(credential, key=key, account="")
-        unique = base64.urlsafe_b64encode(key.id).decode().rstrip("=")
+        unique = base64url(key.id)
         facts = Facts(
             amr=("swk" if key.backup_eligible else "hwk", "user"),
             possession=Possession.SOFTWARE if key.backup_eligible else Possession.HARDWARE,

@@ -2,6 +2,7 @@
 
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.logins import CLOCK_LEEWAY
 from cofactor_server.seams import MINUTE, SECOND, Clock
 from cofactor_server.services.records import Records
@@ -9,7 +10,6 @@ from cofactor_server.store import accounts
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.client_keys import AssertionInvalid
 from cofactor_server.vault.digests import sha256
-from cofactor_server.vault.encoding import base64url
 
 LONGEST_LIFE = 5 * MINUTE
 LONGEST_ID = 512

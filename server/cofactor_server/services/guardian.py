@@ -46,6 +46,7 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
 from cofactor_server.store.work import Needs, Work
+from cofactor_server.vault.digests import same
 
 DPOP = "dpop-"
 """Begins the name under which a proof counts as used."""
@@ -318,7 +319,7 @@ class DeviceAccounts:
         if held is None or kept is None or kept.account is None:
             raise TransactionNotFound
         transaction = self._pairing.expected(challenge).transaction
-        if transaction is None or not guardian.same_octets(transaction.token_sha256, guardian.digest(token)):
+        if transaction is None or not same(transaction.token_sha256, guardian.digest(token)):
             raise TransactionNotFound
         if refusal := _over(challenge, self._pairing.clock.now()):
             raise refusal
@@ -355,7 +356,7 @@ class DeviceAccounts:
 
             def issued(kept: PushCredential, _now: int) -> None:
                 expected = kept.account.token_sha256 if kept.account is not None else b""
-                if not guardian.same_octets(expected, guardian.digest(token)):
+                if not same(expected, guardian.digest(token)):
                     raise DeviceInvalid
 
             return account_id, user_id, issued

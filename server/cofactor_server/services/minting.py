@@ -3,13 +3,13 @@
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.grants import Issue, Tokens
 from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
 from cofactor_server.services.apis import Apis
 from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
 from cofactor_server.vault.digests import sha256
-from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm
 

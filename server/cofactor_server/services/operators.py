@@ -8,6 +8,7 @@ from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.browsers import MOST_DAYS
 from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, GrantType
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import Clock, Entropy, new_id
@@ -18,7 +19,6 @@ from cofactor_server.services.token_imports import Seed, TokenImports
 from cofactor_server.store import accounts
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import sha256
-from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.passwords import Passwords
 
 SECRET_OCTETS = 32

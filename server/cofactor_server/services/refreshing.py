@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client, GrantType
 from cofactor_server.domain.demands import Wanted
+from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.logins import Login
@@ -24,7 +25,6 @@ from cofactor_server.services.standing import client_refusal
 from cofactor_server.store.work import Needs, Work
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.digests import same, sha256
-from cofactor_server.vault.encoding import base64url
 from cofactor_server.vault.keyring import Keyring, SealBroken
 
 PURPOSE = "refresh_token"

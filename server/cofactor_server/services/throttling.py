@@ -8,11 +8,11 @@ import structlog
 
 from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.encoding import framed
 from cofactor_server.errors import Quota, TooManyAttempts
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.records import Records
 from cofactor_server.store import budgets
-from cofactor_server.vault.encoding import framed
 from cofactor_server.vault.keyring import Keyring
 
 _PURPOSE = "login name"

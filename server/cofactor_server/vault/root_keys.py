@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from cofactor_server.domain.encoding import base64url, from_base64url
 from cofactor_server.seams import ALPHANUMERIC, Entropy
-from cofactor_server.vault.encoding import base64url, from_base64url
 
 SECRET_OCTETS = 32
 """AES-256 and HMAC-SHA256 take no more."""

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jws import JWSRegistry
 
+from cofactor_server.domain.encoding import base64url, from_base64url, json_object
 from cofactor_server.seams import SECOND, Clock
-from cofactor_server.vault.encoding import base64url, from_base64url, json_object
 from cofactor_server.vault.signing_keys import (
     Algorithm,
     LoadedKey,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cofactor_server.vault.encoding import base64url, framed, from_base64url
+from cofactor_server.domain.encoding import base64url, framed, from_base64url
 from cofactor_server.vault.keyring import Keyring, SealBroken
 
 LONGEST = 4_096
