@@ -7,7 +7,7 @@ from enum import StrEnum
 from cofactor_server.domain.budgets import Guard
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Kind
-from cofactor_server.seams import MINUTE
+from cofactor_server.seams import ALPHANUMERIC, MINUTE, Entropy
 
 PENDING_LIFE = 10 * MINUTE
 """A pending authenticator is gone this long after it was made (security.md 3, S36)."""
@@ -17,6 +17,7 @@ PENDING_PER_USER = 15
 ACTIVE_CODE_AUTHENTICATORS = 5
 """How many that answer with a typed code one user may hold (security.md 9)."""
 NAME_LENGTH = 64
+_SUFFIX_LENGTH = 16
 
 
 class State(StrEnum):
@@ -109,3 +110,13 @@ def offered_order(authenticators: Iterable[Authenticator]) -> list[Authenticator
             a.id,
         ),
     )
+
+
+def new_suffix(entropy: Entropy) -> str:
+    """Return the end of an authenticator's id, which the two of one telephone share (contract section 6)."""
+    return entropy.choose(ALPHANUMERIC, _SUFFIX_LENGTH)
+
+
+def id_of(kind: Kind, suffix: str) -> str:
+    """Return the id of an authenticator."""
+    return f"{kind}|dev_{suffix}"

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from cofactor_server.domain.budgets import LOGINS, SOURCE_LOGINS, Bucket, guess_chance
 from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.proofs import Account, Kind
 from cofactor_server.domain.relying_party import RelyingParty, UserVerification, origin_of
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.users import MfaPolicy, User
 from cofactor_server.seams import MINUTE
 
 MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")
@@ -49,6 +49,10 @@ class Deployment:
     """Wrong passwords for a name, from strangers; from the owner's sources as many again."""
     source_logins: Bucket = SOURCE_LOGINS
     """Wrong passwords from a source, over all names."""
+
+    def account(self, user: User) -> Account:
+        """Return for whom an authenticator is enrolled, as a factor may show it."""
+        return Account(user.id, user.shown_label, self.friendly_name, self.issuer)
 
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""

@@ -49,3 +49,8 @@ class User:
     """The budget of codes by mail, likewise."""
     prompts_since_login: int = 0
     """Prompts on devices since a login was last completed: all of them unanswered, denied or given up."""
+
+    @property
+    def shown_label(self) -> str:
+        """What the user's account is called where the user sees it."""
+        return self.label or self.subject

@@ -13,7 +13,7 @@ from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.logins import Login
-from cofactor_server.domain.proofs import Code, Proof, Purpose, Signed
+from cofactor_server.domain.proofs import Code, Purpose, Signed
 from cofactor_server.domain.requests import AnswerRequest
 from cofactor_server.errors import (
     CofactorError,
@@ -45,11 +45,6 @@ class Answering:
     credentials: Credentials
     guessing: Guessing
     clock: Clock
-
-    def attempt(self, challenge: Challenge, client: Client, proof: Proof, source: str, now: int) -> Attempt:
-        """Return the proof as an attempt at the challenge, on behalf of the login that it was made for."""
-        c = challenge
-        return Attempt(proof, c.user_id, client.id, client.name, c.login_id, source, c.purpose, now)
 
     def settle(
         self,
@@ -114,7 +109,7 @@ class AnswerWithCode:
             return standing
         if self.answering.guessing.on_device(authenticator.kind):
             return InvalidBindingCode()  # there is no code that could be guessed, and nothing to count
-        attempt = self.answering.attempt(challenge, self.client, self.code, self.source, now)
+        attempt = Attempt(self.code, trail, self.client.name, challenge.purpose, now)
         verdict = self.answering.guessing.attempt(work, attempt, [Candidate(authenticator, challenge)])
         if isinstance(verdict, CofactorError):
             return verdict
@@ -159,7 +154,7 @@ class AnswerOnDevice:
             return standing
         if work.is_spent(device.user_id, challenge.login_id):
             return Standing.EXPIRED
-        attempt = self.answering.attempt(challenge, client, self.proof, self.source, now)
+        attempt = Attempt(self.proof, trail, client.name, challenge.purpose, now)
         verdict = self.answering.guessing.judge(work, attempt, Candidate(authenticator, challenge))
         if isinstance(verdict, CofactorError):
             return verdict

@@ -11,7 +11,7 @@ from cofactor_server.domain.authenticators import (
     offered_order,
 )
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, RETIRED
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
@@ -64,7 +64,7 @@ class Rename:
             return BearerInvalid()
         renamed = replace(found, name=self.name)
         work.save_authenticator(renamed)
-        work.record(_event(self.authority, EventName.AUTHENTICATOR_RENAMED, found, now))
+        work.record(self.authority.trail.event(EventName.AUTHENTICATOR_RENAMED, now, found.id))
         return renamed
 
 
@@ -94,9 +94,8 @@ class Remove:
         for twin in linked(work, found):
             remove(work, twin, now)
         if found.state is not State.PENDING:
-            work.record(_event(self.authority, EventName.AUTHENTICATOR_REMOVED, found, now))
-            source = self.authority.source
-            work.notify(Notice(found.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, found.id, source))
+            work.record(self.authority.trail.event(EventName.AUTHENTICATOR_REMOVED, now, found.id))
+            work.notify(self.authority.trail.notice(NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
         rest = work.authenticators(found.user_id)
         if found.kind != RECOVERY_CODE and found.state is not State.PENDING and not enrolled(rest):
             for left in rest:
@@ -239,15 +238,3 @@ def _own(work: Work, authority: Authority, authenticator_id: str, now: int) -> A
         return refusal
     mine = (a for a in work.authenticators(authority.user_id) if not a.lapsed(now))
     return next((a for a in mine if a.id == authenticator_id), AuthenticatorNotFound())
-
-
-def _event(authority: Authority, name: EventName, authenticator: Authenticator, now: int) -> Event:
-    return Event(
-        authenticator.user_id,
-        name,
-        now,
-        authority.client_id,
-        authority.login_id,
-        authenticator.id,
-        authority.source,
-    )

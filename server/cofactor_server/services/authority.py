@@ -20,6 +20,7 @@ from cofactor_server.errors import (
     InsufficientAuthentication,
 )
 from cofactor_server.services.standing import login_refusal, user_refusal
+from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
 
 
@@ -67,6 +68,11 @@ class Authority:
         if self.access is None:
             raise BearerMissing
         return self.access
+
+    @property
+    def trail(self) -> Trail:
+        """On whose account it is done."""
+        return Trail(self.user_id, self.client_id, self.login_id, self.source)
 
     def needs(self) -> Needs:
         """Return what deciding anything on this authority reads."""

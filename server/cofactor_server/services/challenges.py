@@ -78,7 +78,7 @@ def prepare(
             work.save_challenge(replace(earlier, state=ChallengeState.SUPERSEDED))
     challenge_id = new_id(entropy, "")
     user = work.user(authenticator.user_id)
-    account = (user.label or user.subject) if user is not None else ""
+    account = user.shown_label if user is not None else ""
     bound = credentials.bound(context, challenge_id, authenticator, account)
     prompt = factor.challenge(credentials.open(authenticator), bound)
     challenge = Challenge(

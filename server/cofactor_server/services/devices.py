@@ -8,7 +8,6 @@ import msgspec
 from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.callers import Caller, Device
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.factor_kinds import PUSH
 from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import Paired
@@ -85,12 +84,11 @@ class Update:
         if isinstance(found, CofactorError):
             return found
         pairing = self.call.pairing
-        credentials, kept = pairing.answering.credentials, pairing.credential(found)
-        factor = credentials.factor(PUSH)
-        if factor is None or kept is None:
+        kept = pairing.credential(found)
+        if kept is None:
             return DeviceInvalid()
-        moved = factor.encode(msgspec.structs.replace(kept, push=self.address))
-        work.save_authenticator(replace(found, credential=credentials.seal(found.user_id, found.id, moved)))
+        moved = msgspec.structs.replace(kept, push=self.address)
+        work.save_authenticator(replace(found, credential=pairing.sealed(found, moved)))
         return None
 
 

@@ -11,10 +11,12 @@ from cofactor_server.domain.authenticators import (
     State,
     enrolled,
     held,
+    id_of,
+    new_suffix,
 )
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE
 from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
 from cofactor_server.domain.requests import EnrollmentRequest
@@ -29,7 +31,7 @@ from cofactor_server.errors import (
     TooManyAuthenticators,
 )
 from cofactor_server.factors.registry import EncodedEnrollment, Registered
-from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy, new_id
+from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.challenges import Prepared, prepare
 from cofactor_server.services.credentials import Credentials, remove
@@ -91,11 +93,9 @@ class Enroll:
         if refusal := charge(work, user, factor.kind, now):
             return refusal
         self._make_room(work, mine, now)
-        deployment = self.enrolling.deployment
-        account = Account(user.id, user.label or user.subject, deployment.friendly_name, deployment.issuer)
+        account = self.enrolling.deployment.account(user)
         made, authenticator = self._add(work, factor, account, destination, now)
-        event = Event(user.id, EventName.AUTHENTICATOR_ENROLLING, now, client.id, authority.login_id, authenticator.id)
-        work.record(replace(event, source=authority.source))
+        work.record(authority.trail.event(EventName.AUTHENTICATOR_ENROLLING, now, authenticator.id))
         siblings = self.enrolling.credentials.siblings(factor, authenticator, mine) if factor.prompts else ()
         context = Context(client.name, Purpose.ENROLL, now, authority.source, siblings=siblings)
         owner = (authority.login_id, client.id, user.epoch)
@@ -131,7 +131,7 @@ class Enroll:
         """
         request, credentials, entropy = self.request, self.enrolling.credentials, self.enrolling.entropy
         made = factor.enroll(account, destination, request.options)
-        suffix = entropy.choose(ALPHANUMERIC, 16)
+        suffix = new_suffix(entropy)
         others = sorted(PHONE_KINDS - {factor.kind}) if factor.kind in PHONE_KINDS else []
         twins = [twin for kind in others if (twin := credentials.factor(kind)) is not None]
         link_id = new_id(entropy, "") if twins else ""
@@ -171,8 +171,7 @@ class Enroll:
         suffix: str = "",
         link_id: str = "",
     ) -> Authenticator:
-        # `dev_` and 16 alphanumerics: contract section 6.
-        authenticator_id = f"{kind}|dev_{suffix or self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
+        authenticator_id = id_of(kind, suffix or new_suffix(self.enrolling.entropy))
         return Authenticator(
             user_id=account.user_id,
             id=authenticator_id,

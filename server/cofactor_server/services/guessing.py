@@ -7,12 +7,13 @@ from cofactor_server.domain.acr import level_of
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.budgets import DISABLE_AFTER, FAILED_CODES, SOURCE_FAILED_CODES, WARN_AFTER
 from cofactor_server.domain.challenges import Challenge
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
 from cofactor_server.errors import AuthenticatorRegistered, CofactorError, TooManyFailedCodes
 from cofactor_server.seams import SECOND
 from cofactor_server.services.credentials import Answer, Credentials, disabled, linked
+from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Work
 
 
@@ -30,11 +31,9 @@ class Attempt:
     """One proof of one caller."""
 
     proof: Proof
-    user_id: str
-    client_id: str
+    trail: Trail
+    """On whose account it is tried."""
     application: str
-    login_id: str
-    source: str
     purpose: Purpose
     now: int
 
@@ -81,7 +80,7 @@ class Guessing:
         Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device, and one
         who sends junk for a security key would have it disabled.
         """
-        verdict = self._verify(attempt, candidate, work.authenticators(attempt.user_id))
+        verdict = self._verify(attempt, candidate, work.authenticators(attempt.trail.user_id))
         match verdict:
             case Approved():
                 return self._approved(work, attempt, candidate.authenticator, verdict)
@@ -89,9 +88,11 @@ class Guessing:
                 return NotProven(denied=True)
             case Mismatch(hint=hint, replay=replay, cloned=cloned):
                 name = _failure(replay=replay, cloned=cloned)
-                work.record(_event(attempt, name, candidate.authenticator))
+                work.record(attempt.trail.event(name, attempt.now, candidate.authenticator.id))
                 if cloned:
-                    work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, candidate.authenticator))
+                    work.notify(
+                        attempt.trail.notice(NoticeName.SUSPICIOUS_FAILURES, attempt.now, candidate.authenticator.id)
+                    )
                 return NotProven(hint)
 
     def attempt(
@@ -102,11 +103,11 @@ class Guessing:
         The budgets are looked at first, so that a refused guess does not tell whether it was right. A proof that no
         candidate takes counts once on each that was tried, and once on its source.
         """
-        now = attempt.now
-        known = bool(attempt.source) and work.is_known(attempt.user_id, attempt.source, now)
+        now, source = attempt.now, attempt.trail.source
+        known = bool(source) and work.is_known(attempt.trail.user_id, source, now)
         waits = [candidate.authenticator.guard.wait(known=known, now=now) for candidate in candidates]
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
-        source_wait = work.source_wait(attempt.source, now)
+        source_wait = work.source_wait(source, now)
         if source_wait or not tried:
             wait = max(source_wait, min(waits) if not tried else 0)
             if wait == source_wait:
@@ -116,7 +117,7 @@ class Guessing:
             return TooManyFailedCodes(retry_after=wait / SECOND, quota=quota)
         hint, denied = "", False
         name = EventName.PROOF_REFUSED
-        everything = work.authenticators(attempt.user_id)
+        everything = work.authenticators(attempt.trail.user_id)
         for candidate in tried:
             verdict = self._verify(attempt, candidate, everything)
             match verdict:
@@ -130,8 +131,8 @@ class Guessing:
                         name = _failure(replay=replay, cloned=cloned)
         for candidate in tried:
             self._failed(work, attempt, candidate.authenticator, known=known, name=name)
-        if attempt.source:
-            work.charge_source(attempt.source, now)
+        if source:
+            work.charge_source(source, now)
         return NotProven(hint, denied)
 
     def _verify(
@@ -142,7 +143,7 @@ class Guessing:
         if factor is None:
             return Mismatch()
         credentials, challenge = self._credentials, candidate.challenge
-        context = Context(attempt.application, attempt.purpose, attempt.now, attempt.source)
+        context = Context(attempt.application, attempt.purpose, attempt.now, attempt.trail.source)
         expected = None
         if challenge is not None:
             expected = credentials.open_expected(challenge)
@@ -174,36 +175,21 @@ class Guessing:
     def _failed(
         self, work: Work, attempt: Attempt, authenticator: Authenticator, *, known: bool, name: EventName
     ) -> None:
-        guard = authenticator.guard.failed(known=known, now=attempt.now)
+        trail, now = attempt.trail, attempt.now
+        guard = authenticator.guard.failed(known=known, now=now)
         spent = guard.failures >= self._disable_after and authenticator.kind != RECOVERY_CODE
         for twin in linked(work, authenticator):
             failed = replace(twin, guard=guard)
             work.save_authenticator(disabled(failed) if spent and twin.usable() else failed)
-        work.record(_event(attempt, name, authenticator))
+        work.record(trail.event(name, now, authenticator.id))
         if spent and authenticator.usable():
-            work.record(_event(attempt, EventName.AUTHENTICATOR_DISABLED, authenticator))
-            work.notify(_notice(attempt, NoticeName.AUTHENTICATOR_DISABLED, authenticator))
+            work.record(trail.event(EventName.AUTHENTICATOR_DISABLED, now, authenticator.id))
+            work.notify(trail.notice(NoticeName.AUTHENTICATOR_DISABLED, now, authenticator.id))
         elif guard.failures == WARN_AFTER or name is EventName.AUTHENTICATOR_CLONED:
-            work.notify(_notice(attempt, NoticeName.SUSPICIOUS_FAILURES, authenticator))
+            work.notify(trail.notice(NoticeName.SUSPICIOUS_FAILURES, now, authenticator.id))
 
 
 def _failure(*, replay: bool, cloned: bool) -> EventName:
     if cloned:
         return EventName.AUTHENTICATOR_CLONED
     return EventName.PROOF_REPLAYED if replay else EventName.PROOF_REFUSED
-
-
-def _event(attempt: Attempt, name: EventName, authenticator: Authenticator) -> Event:
-    return Event(
-        user_id=attempt.user_id,
-        name=name,
-        time=attempt.now,
-        client_id=attempt.client_id,
-        login_id=attempt.login_id,
-        authenticator_id=authenticator.id,
-        source=attempt.source,
-    )
-
-
-def _notice(attempt: Attempt, name: NoticeName, authenticator: Authenticator) -> Notice:
-    return Notice(attempt.user_id, name, attempt.now, authenticator.id, attempt.source)

@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.authenticators import Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.callers import Device
 from cofactor_server.domain.challenges import Challenge, Standing
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import PUSH, TOTP
-from cofactor_server.domain.proofs import Account, Signed, Ticket
+from cofactor_server.domain.proofs import Signed, Ticket
 from cofactor_server.domain.requests import Paired
 from cofactor_server.domain.users import User
 from cofactor_server.errors import CofactorError, DeviceInvalid, PairingNotFound
 from cofactor_server.factors import device_keys
 from cofactor_server.factors.push import PushCredential, PushExpected
-from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy, new_id
+from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.answering import Answering, activated
-from cofactor_server.services.guessing import Candidate, Proven
+from cofactor_server.services.guessing import Attempt, Candidate, Proven
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
@@ -106,16 +106,16 @@ class Pair:
         authenticator = self._waiting(work, challenge, now)
         if authenticator is None or work.is_spent(user.id, challenge.login_id):
             return PairingNotFound()
-        attempt = answering.attempt(challenge, client, self.statement, "", now)
+        trail = Trail(user.id, challenge.client_id, challenge.login_id, "")
+        attempt = Attempt(self.statement, trail, client.name, challenge.purpose, now)
         verdict = answering.guessing.judge(work, attempt, Candidate(authenticator, challenge))
         if not isinstance(verdict, Proven):
             return verdict if isinstance(verdict, CofactorError) else DeviceInvalid()
         proven, otp = self._with_twin(work, user, verdict, now)
-        trail = Trail(user.id, challenge.client_id, challenge.login_id, "")
         if refusal := activated(work, proven, trail, now):
             return refusal
         answering.settle(work, challenge, proven.authenticator, proven, trail, now)
-        account = self._account(user)
+        account = self.pairing.deployment.account(user)
         return Paired(authenticator.id, user.id, account.issuer_label, account.label, otp)
 
     def _waiting(self, work: Work, challenge: Challenge, now: int) -> Authenticator | None:
@@ -135,9 +135,9 @@ class Pair:
         factor = credentials.factor(TOTP)
         if factor is None:
             return proven, {}
-        made = factor.enroll(self._account(user), "", {})
+        made = factor.enroll(pairing.deployment.account(user), "", {})
         paired = replace(proven.authenticator, link_id=new_id(pairing.entropy, ""))
-        twin_id = f"{TOTP}|dev_{pairing.entropy.choose(ALPHANUMERIC, 16)}"
+        twin_id = id_of(TOTP, new_suffix(pairing.entropy))
         twin = Authenticator(
             user_id=user.id,
             id=twin_id,
@@ -152,7 +152,3 @@ class Pair:
         work.save_authenticator(paired)
         work.save_authenticator(twin)
         return replace(proven, authenticator=paired), dict(made.show)
-
-    def _account(self, user: User) -> Account:
-        deployment = self.pairing.deployment
-        return Account(user.id, user.label or user.subject, deployment.friendly_name, deployment.issuer)

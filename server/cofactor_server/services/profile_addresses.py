@@ -1,10 +1,10 @@
 """A verified profile address as an authenticator: listed without enrolling, never removed (contract section 9)."""
 
-from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.authenticators import Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.factor_kinds import EMAIL
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.users import User
-from cofactor_server.seams import ALPHANUMERIC, Entropy
+from cofactor_server.seams import Entropy
 from cofactor_server.services.credentials import Credentials
 
 
@@ -34,7 +34,7 @@ class ProfileAddresses:
         """
         if not user.email or not user.email_verified:
             return None
-        authenticator_id = f"{EMAIL}|dev_{self._entropy.choose(ALPHANUMERIC, 16)}"
+        authenticator_id = id_of(EMAIL, new_suffix(self._entropy))
         made = self._credentials.known(EMAIL).enroll(Account(user.id, user.label, ""), user.email, {})
         return Authenticator(
             user_id=user.id,

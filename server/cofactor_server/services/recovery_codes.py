@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from cofactor_server.domain.authenticators import Authenticator, State, enrolled
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.authenticators import Authenticator, State, enrolled, id_of, new_suffix
+from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.errors import AlreadyEnrolled, AssociationRequired, BearerInvalid, CofactorError, FactorDisabled
-from cofactor_server.seams import ALPHANUMERIC
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.credentials import remove
 from cofactor_server.services.enrolling import Enrolling
@@ -58,7 +57,7 @@ class ReplaceRecoveryCodes:
             if old.kind == RECOVERY_CODE:
                 remove(work, old, now)
         made = factor.enroll(Account(user.id, "", ""), "", self.request.options)
-        authenticator_id = f"{RECOVERY_CODE}|dev_{self.enrolling.entropy.choose(ALPHANUMERIC, 16)}"
+        authenticator_id = id_of(RECOVERY_CODE, new_suffix(self.enrolling.entropy))
         replaced = Authenticator(
             user_id=user.id,
             id=authenticator_id,
@@ -70,8 +69,6 @@ class ReplaceRecoveryCodes:
             confirmed_at=now,
         )
         work.save_authenticator(replaced)
-        name = EventName.RECOVERY_CODE_REGENERATED
-        client_id, login_id, source = authority.client_id, authority.login_id, authority.source
-        work.record(Event(user.id, name, now, client_id, login_id, replaced.id, source))
-        work.notify(Notice(user.id, NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.id, source))
+        work.record(authority.trail.event(EventName.RECOVERY_CODE_REGENERATED, now, replaced.id))
+        work.notify(authority.trail.notice(NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.id))
         return Replaced(replaced, tuple(made.show["recovery_code"].split()))

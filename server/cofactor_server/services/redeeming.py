@@ -82,8 +82,7 @@ class Request:
 
     def attempt(self, proof: Proof, purpose: Purpose, now: int) -> Attempt:
         """Return a proof as an attempt of this login."""
-        login, client = self.login, self.client
-        return Attempt(proof, login.user_id, client.id, client.name, login.id, self.source, purpose, now)
+        return Attempt(proof, self.trail, self.client.name, purpose, now)
 
     @property
     def trail(self) -> Trail:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cofactor_server.domain.authenticators import NAME_LENGTH, Authenticator, State
+from cofactor_server.domain.authenticators import NAME_LENGTH, Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.factor_kinds import HOTP
 from cofactor_server.domain.users import User
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.hotp import hotp_credential
-from cofactor_server.seams import ALPHANUMERIC, Clock, Entropy
+from cofactor_server.seams import Clock, Entropy
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.notices import Recipients
 from cofactor_server.services.records import Records
@@ -85,7 +85,7 @@ class TokenImports:
         return len(seeds)
 
     def _authenticator(self, user: User, seed: Seed, now: int) -> Authenticator:
-        authenticator_id = f"{HOTP}|dev_{self._entropy.choose(ALPHANUMERIC, 16)}"
+        authenticator_id = id_of(HOTP, new_suffix(self._entropy))
         credential = hotp_credential(
             seed.secret, counter=seed.counter, algorithm=seed.algorithm, digits=seed.digits, allow_short=True
         )
