@@ -6,7 +6,7 @@ that is final or answered stays as it is, so that an answer whose reply was lost
 
 from dataclasses import dataclass, replace
 
-from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller, Device
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
@@ -26,12 +26,12 @@ from cofactor_server.errors import (
     OobCodeMalformed,
 )
 from cofactor_server.seams import Clock
+from cofactor_server.services.binding import activated, bound
 from cofactor_server.services.credentials import Answer, Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.records import Records
-from cofactor_server.services.redeeming import activate, bound
 from cofactor_server.services.standing import login_refusal, user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store import queries
@@ -100,11 +100,11 @@ class AnswerWithCode:
         if refusal := login_refusal(work, login, self.client, now):
             return refusal
         trail = Trail(login.user_id, self.client.id, login.id, self.source)
-        challenge = work.challenge(login.user_id, self.challenge_id)
-        authenticator = bound(work, login, challenge, now) if challenge is not None else None
-        if challenge is None or authenticator is None or authenticator.kind == WEBAUTHN:  # which signs, to redeem
+        found = bound(work, login, self.challenge_id, now)
+        if found is None or found[1].kind == WEBAUTHN:  # which signs, to redeem
             work.record(trail.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
+        challenge, authenticator = found
         if (standing := challenge.standing(now)) is not Standing.PENDING:
             return standing
         if self.answering.guessing.on_device(authenticator.kind):
@@ -223,10 +223,3 @@ class Answers:
             raise NotFound
         decision = AnswerOnDevice(self._answering, device, caller.source, named, request.proof)
         return await self._decider.decide(caller, decision)
-
-
-def activated(work: Work, verdict: Proven | NotProven, trail: Trail, now: int) -> CofactorError | None:
-    """Make what was proven active if it is pending, and return why it can't be; None if all is well."""
-    if isinstance(verdict, Proven) and verdict.authenticator.state is State.PENDING:
-        return activate(work, verdict.authenticator, trail, now)
-    return None

@@ -9,8 +9,9 @@ from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.proofs import PublicKeyCredential, Purpose
 from cofactor_server.errors import CofactorError, InvalidPublicKeyCredential, OobCodeExpired, OobCodeMalformed
+from cofactor_server.services.binding import bound
 from cofactor_server.services.guessing import Candidate, NotProven, Proven
-from cofactor_server.services.redeeming import Redeemer, Request, bound
+from cofactor_server.services.redeeming import Redeemer, Request
 from cofactor_server.store.work import Needs, Work
 
 
@@ -37,11 +38,11 @@ class RedeemWebAuthn:
         request, login = self.request, self.request.login
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
-        challenge = work.challenge(login.user_id, self.challenge_id)
-        authenticator = bound(work, login, challenge, now) if challenge is not None else None
-        if challenge is None or authenticator is None or authenticator.kind != WEBAUTHN:
+        found = bound(work, login, self.challenge_id, now)
+        if found is None or found[1].kind != WEBAUTHN:
             work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
+        challenge, authenticator = found
         if challenge.standing(now) is not Standing.PENDING:
             return OobCodeExpired()
         candidate = Candidate(self._answering(work, challenge, authenticator), challenge)

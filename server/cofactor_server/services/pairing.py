@@ -15,7 +15,8 @@ from cofactor_server.errors import CofactorError, DeviceInvalid, PairingNotFound
 from cofactor_server.factors import device_keys
 from cofactor_server.factors.push import PushCredential, PushExpected
 from cofactor_server.seams import Clock, Entropy, new_id
-from cofactor_server.services.answering import Answering, activated
+from cofactor_server.services.answering import Answering
+from cofactor_server.services.binding import activated
 from cofactor_server.services.guessing import Attempt, Candidate, Proven
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.services.trails import Trail

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import Authentication, authentication
 from cofactor_server.domain.authenticators import (
-    ACTIVE_CODE_AUTHENTICATORS,
     Authenticator,
     State,
     enrolled,
-    held,
     offered_order,
 )
 from cofactor_server.domain.challenges import POLL_INTERVAL, Challenge, ChallengeState, Standing
@@ -38,12 +36,11 @@ from cofactor_server.errors import (
     RecoveryCodeAbsent,
     RefreshTokenInvalid,
     SlowDown,
-    TooManyAuthenticators,
     UnmetAuthenticationRequirements,
 )
 from cofactor_server.seams import MINUTE, SECOND, Clock
+from cofactor_server.services.binding import activate, answers_for, bound
 from cofactor_server.services.challenges import NOTHING_SUPPORTED
-from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.minting import login_issue
 from cofactor_server.services.refreshing import RefreshTokens, ended
@@ -179,6 +176,11 @@ class Redeemer:
         work.remember_browser(browser)
         return replace(issue, remember_token=token, remember_expires_at=browser.expires_at)
 
+    def following(self, work: Work, login: Login, demand: Demand) -> list[Authenticator]:
+        """Return the user's authenticators that lead to what is demanded, in the order in which they are offered."""
+        usable = [a for a in offered_order(work.authenticators(login.user_id)) if a.usable()]
+        return demand.answered_by(a for a in usable if self.guessing.serves(a.kind))
+
     def _chained(
         self, work: Work, request: Request, demand: Demand, recovery_code: str, now: int
     ) -> Chained | CofactorError:
@@ -187,8 +189,7 @@ class Redeemer:
         Where the user has nothing that would do, the login ends here: what was enrolled in it stands, and is no token.
         """
         login = request.login
-        usable = [a for a in offered_order(work.authenticators(login.user_id)) if a.usable()]
-        following = demand.answered_by(a for a in usable if self.guessing.serves(a.kind))
+        following = self.following(work, login, demand)
         if not following or login.by_access_token:
             return UnmetAuthenticationRequirements()
         work.spend(login.user_id, login.id, login.expires_at)
@@ -253,7 +254,7 @@ class RedeemOtp:
         mine = work.authenticators(login.user_id)
         is_enrolled = enrolled(mine)
         purpose = Purpose.ENROLL if login.by_access_token or not is_enrolled else Purpose.LOGIN
-        otps = [a for a in mine if a.kind in OTP_KINDS and _answers(a, login, purpose, now)]
+        otps = [a for a in mine if a.kind in OTP_KINDS and answers_for(a, login, purpose, now)]
         otps = [a for a in otps if self.redeemer.guessing.serves(a.kind)]
         if self.authenticator_id:
             otps = [a for a in otps if a.id == self.authenticator_id]
@@ -321,10 +322,7 @@ class RedeemRecoveryCode:
             return False
         facts = Facts(amr=(), possession=Possession.NONE, recovery=True)
         demand = login.demand.joined(Shown(code.id, code.group, facts, now))
-        if demand.met(login.methods):
-            return False
-        usable = [a for a in work.authenticators(login.user_id) if a.usable()]
-        return not demand.answered_by(a for a in usable if self.redeemer.guessing.serves(a.kind))
+        return not demand.met(login.methods) and not self.redeemer.following(work, login, demand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,11 +345,11 @@ class RedeemOob:
         request, login = self.request, self.request.login
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
-        challenge = work.challenge(login.user_id, self.challenge_id)
-        authenticator = bound(work, login, challenge, now) if challenge is not None else None
-        if challenge is None or authenticator is None or authenticator.kind == WEBAUTHN:  # which has a grant of its own
+        found = bound(work, login, self.challenge_id, now)
+        if found is None or found[1].kind == WEBAUTHN:  # which has a grant of its own
             work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
+        challenge, authenticator = found
         match challenge.standing(now):
             case Standing.APPROVED:
                 return self._collect(work, challenge, authenticator, now)
@@ -399,64 +397,6 @@ class RedeemOob:
             quota = Quota("polls", MINUTE // POLL_INTERVAL, 0, -(-polled.next_poll_at // SECOND))
             return SlowDown(retry_after=seconds, quota=quota, seconds=str(seconds))
         return AnswerPending(polled.poll_interval)
-
-
-def bound(work: Work, login: Login, challenge: Challenge, now: int) -> Authenticator | None:
-    """Return a challenge's authenticator if everything it was bound to is as it was; None otherwise (security.md 2)."""
-    if (challenge.client_id, challenge.login_id, challenge.epoch) != (login.client_id, login.id, login.epoch):
-        return None
-    mine = work.authenticators(login.user_id)
-    found = next((a for a in mine if a.id == challenge.authenticator_id), None)
-    if found is None:
-        return None
-    match challenge.state:
-        case ChallengeState.REDEEMED:
-            # Its authenticator may be of any state by now: the answer is "expired", not "malformed".
-            return found
-        case ChallengeState.APPROVED:
-            # The approval made a pending one active.
-            return found if found.usable() else None
-    entitled = Purpose.ENROLL if login.by_access_token or not enrolled(mine) else Purpose.LOGIN
-    if challenge.purpose is not entitled and challenge.state is ChallengeState.PENDING:
-        return None
-    return found if _answers(found, login, challenge.purpose, now) else None
-
-
-def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -> CofactorError | None:
-    """Make a pending authenticator active, and its recovery code with it (security.md 3).
-
-    The first activation removes every other pending authenticator and recovery code of the user: what somebody else
-    enrolled in the meantime, and waits for the owner to confirm, is gone.
-
-    Returns:
-        A refusal where the user holds as many authenticators as allowed; None otherwise.
-    """
-    mine = work.authenticators(authenticator.user_id)
-    if held(mine) >= ACTIVE_CODE_AUTHENTICATORS:
-        return TooManyAuthenticators()
-    first = not enrolled(mine)
-    user = work.user(authenticator.user_id)
-    if first and user is not None and user.enrollment is not None:
-        # What an operator said after a reset was about this enrollment, and no other (security.md 3).
-        work.save_user(replace(user, enrollment=None))
-    has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
-    together = {a.id for a in linked(work, authenticator)}
-    for a in mine:
-        mine_of_login = a.kind == RECOVERY_CODE and a.pending_for(trail.login_id, now)
-        if a.id in together or (mine_of_login and (first or not has_recovery_code)):
-            work.save_authenticator(replace(a, state=State.ACTIVE, confirmed_at=now, login_id=""))
-        elif first and (a.state is State.PENDING or a.kind == RECOVERY_CODE):
-            remove(work, a, now)
-    work.record(trail.event(EventName.AUTHENTICATOR_ADDED, now, authenticator.id))
-    work.notify(trail.notice(NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id))
-    return None
-
-
-def _answers(authenticator: Authenticator, login: Login, purpose: Purpose, now: int) -> bool:
-    """Whether an authenticator may answer for this login: an active one to log in, the login's own to enroll."""
-    if purpose is Purpose.ENROLL:
-        return authenticator.pending_for(login.id, now)
-    return authenticator.usable()
 
 
 def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:
