@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from cofactor_server.domain.encoding import from_base64url, json_object
+from cofactor_server.vault import jws
 from cofactor_server.vault.signing_keys import LARGEST_RSA_BITS, RSA_BITS
 
 ALGORITHMS = ("RS256", "PS256", "ES256")
@@ -24,7 +25,6 @@ LONGEST_ASSERTION = 3_072
 """Characters; it travels in metadata, of which a peer takes 8 KiB in all."""
 
 _client_id = re.compile(r"[!-~]{1,128}").fullmatch
-_REFUSED_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
 _SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _VERIFIERS = {name: JWSRegistry(algorithms=list(ALGORITHMS)).get_alg(name) for name in ALGORITHMS}
@@ -77,33 +77,30 @@ def verify(key_set: str, assertion: str) -> dict[str, object]:
         AssertionInvalid: It is malformed, of another type, not by one of `ALGORITHMS`, nested, compressed, uses `crit`,
             names a member twice, is of an unknown key, or the signature is wrong.
     """
-    parts = assertion.split(".", 3) if len(assertion) <= LONGEST_ASSERTION else []
-    if len(parts) != 3:
-        raise AssertionInvalid
-    header = _members(parts[0])
+    encoded, payload, signed = _parts(assertion)
+    header = _members(encoded)
     algorithm, typ = header.get("alg"), header.get("typ", "JWT")
-    if not _REFUSED_HEADERS.isdisjoint(header) or not isinstance(algorithm, str) or algorithm not in _VERIFIERS:
+    if not jws.REFUSED_HEADERS.isdisjoint(header) or not isinstance(algorithm, str) or algorithm not in _VERIFIERS:
         raise AssertionInvalid
-    if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in _TYPES:
+    if not isinstance(typ, str) or jws.media_type(typ) not in _TYPES:
         raise AssertionInvalid
     try:
-        signature = from_base64url(parts[2])
-        signed = f"{parts[0]}.{parts[1]}".encode("ascii")
+        signature = from_base64url(signed)
+        signing_input = f"{encoded}.{payload}".encode("ascii")
     except ValueError:
         raise AssertionInvalid from None
     for key in _load(key_set):
         # The key says what it may sign by, and the header may only agree (RFC 8725 section 3.1).
         fits = algorithm in key.algorithms and ("kid" not in header or header["kid"] == key.kid)
-        if fits and _VERIFIERS[algorithm].verify(signed, signature, key.public):
-            return _members(parts[1])
+        if fits and _VERIFIERS[algorithm].verify(signing_input, signature, key.public):
+            return _members(payload)
     raise AssertionInvalid
 
 
 def names(assertion: str) -> str:
     """Return the client that an assertion states, unverified: whose keys it is to be checked with; empty if none."""
-    parts = assertion.split(".", 3) if len(assertion) <= LONGEST_ASSERTION else []
     try:
-        subject = _members(parts[1]).get("sub") if len(parts) == 3 else None
+        subject = _members(_parts(assertion)[1]).get("sub")
     except AssertionInvalid:
         return ""
     return subject if isinstance(subject, str) and _client_id(subject) else ""
@@ -171,8 +168,15 @@ def _described(key: ClientKey) -> dict[str, str]:
     return described
 
 
+def _parts(assertion: str) -> tuple[str, str, str]:
+    try:
+        return jws.parts(assertion, LONGEST_ASSERTION)
+    except ValueError:
+        raise AssertionInvalid from None
+
+
 def _members(segment: str) -> dict[str, object]:
     try:
-        return json_object(from_base64url(segment))
+        return jws.members(segment)
     except ValueError:
         raise AssertionInvalid from None

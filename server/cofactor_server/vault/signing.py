@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jws import JWSRegistry
 
-from cofactor_server.domain.encoding import base64url, from_base64url, json_object
+from cofactor_server.domain.encoding import base64url, from_base64url
 from cofactor_server.seams import SECOND, Clock
+from cofactor_server.vault import jws
 from cofactor_server.vault.signing_keys import (
     Algorithm,
     LoadedKey,
@@ -41,9 +42,6 @@ LONGEST = 8_192
 
 RSA_THREADS = 2
 """RS256 takes 0.7 ms, without the interpreter's lock."""
-
-_REFUSED_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
-"""Ways to say that the token is to be read otherwise: extended, unencoded, compressed, encrypted, nested."""
 
 _SHA256 = SHA256()
 _ECDSA = ECDSA(_SHA256)
@@ -140,10 +138,10 @@ class Signer:
                 unknown or retired key, of another type, nested, compressed, encrypted, uses `crit`, names a member
                 twice, or the signature is wrong.
         """
-        parts = token.split(".", 3) if len(token) <= LONGEST else []
-        if len(parts) != 3:
-            raise SignatureInvalid("not a compact JWS of acceptable length")
-        header, payload, signature = parts
+        try:
+            header, payload, signature = jws.parts(token, LONGEST)
+        except ValueError:
+            raise SignatureInvalid("not a compact JWS of acceptable length") from None
         loaded = self._named(_members(header), typ)
         if not _signed(loaded, f"{header}.{payload}", signature):
             raise SignatureInvalid("wrong signature")
@@ -172,10 +170,10 @@ class Signer:
 
     def _named(self, header: Mapping[str, object], typ: str) -> LoadedKey:
         """Return the key that a header names, if the header is one of ours."""
-        if not _REFUSED_HEADERS.isdisjoint(header):
+        if not jws.REFUSED_HEADERS.isdisjoint(header):
             raise SignatureInvalid("a header member that is refused")
         kid, given = header.get("kid"), header.get("typ")
-        if not isinstance(given, str) or _media_type(given) != _media_type(typ):
+        if not isinstance(given, str) or jws.media_type(given) != jws.media_type(typ):
             raise SignatureInvalid("of another type")
         loaded = self._keys.get(kid) if isinstance(kid, str) else None
         if loaded is None or loaded.retired(self._clock.now()):
@@ -238,13 +236,8 @@ def _signed(loaded: LoadedKey, signing_input: str, signature: str) -> bool:
         return False
 
 
-def _media_type(typ: str) -> str:
-    """Return a `typ` in one spelling (RFC 7515 section 4.1.9)."""
-    return typ.lower().removeprefix("application/")
-
-
 def _members(segment: str) -> dict[str, object]:
     try:
-        return json_object(from_base64url(segment))
+        return jws.members(segment)
     except ValueError:
         raise SignatureInvalid("a part is not base64url of a JSON object without repeated members") from None
