@@ -2,20 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
 from cofactor_server import logs
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.mark.requirement("S113")

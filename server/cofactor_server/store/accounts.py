@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.browsers import Browser
@@ -16,6 +15,7 @@ from cofactor_server.domain.users import Enrollment, User
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.rows import AddressesOf
+from cofactor_server.store.statements import inserting
 
 _OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.browsers, t.outcomes, t.notices)
 """Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
@@ -24,8 +24,11 @@ happened (contract section 3.4); events stay as the operator's record."""
 
 def add_user(connection: Connection, user: User, address: Authenticator | None = None) -> bool:
     """Add a user with a verified profile address; return False, and add nothing, where (realm, subject) exists."""
-    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = build(t.users).values(rows.of_user(user)).on_conflict_do_nothing(index_elements=["realm", "subject"])
+    statement = (
+        inserting(connection.dialect.name)(t.users)
+        .values(rows.of_user(user))
+        .on_conflict_do_nothing(index_elements=["realm", "subject"])
+    )
     if connection.execute(statement.returning(t.users.c.id)).first() is None:
         return False
     if address is not None:
@@ -176,8 +179,9 @@ def delete_client(connection: Connection, client_id: str) -> bool:
 
 def spend(connection: Connection, owner_id: str, token_id: str, expires_at: int) -> bool:
     """Mark a token as used by whoever it belongs to, who needs no row; return whether it was not used before."""
-    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = build(t.spent).values(user_id=owner_id, token_id=token_id, expires_at=expires_at)
+    statement = inserting(connection.dialect.name)(t.spent).values(
+        user_id=owner_id, token_id=token_id, expires_at=expires_at
+    )
     return connection.execute(statement.on_conflict_do_nothing().returning(t.spent.c.token_id)).first() is not None
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.domain.budgets import Charge
 from cofactor_server.store import tables as t
+from cofactor_server.store.statements import inserting
 
 _FULL_AT = select(t.budgets.c.full_at).where(t.budgets.c.key == bindparam("key"))
 _GIVE_BACK = (
@@ -74,12 +74,10 @@ def give_back(connection: Connection, charges: Sequence[Charge]) -> None:
 @functools.cache
 def _taking(dialect: str) -> Any:
     """Return the statement that takes one, and returns no row where the bucket is empty."""
-    on_postgres = dialect == "postgresql"
-    later = func.greatest if on_postgres else func.max
-    insert = postgresql.insert if on_postgres else sqlite.insert
+    later = func.greatest if dialect == "postgresql" else func.max
     now, refill, most = (bindparam(name, type_=BigInteger) for name in ("now", "refill", "most"))
     start = later(t.budgets.c.full_at, now)
-    taking = insert(t.budgets).values(key=bindparam("key"), full_at=now + refill)
+    taking = inserting(dialect)(t.budgets).values(key=bindparam("key"), full_at=now + refill)
     return taking.on_conflict_do_update(
         index_elements=["key"], set_={"full_at": start + refill}, where=start <= most
     ).returning(t.budgets.c.full_at)

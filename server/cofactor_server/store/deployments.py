@@ -1,9 +1,9 @@
 """Facts of the whole deployment, and its signing keys."""
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cofactor_server.store import tables as t
+from cofactor_server.store.statements import inserting
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey
 
@@ -20,8 +20,8 @@ def fact(connection: Connection, name: str) -> bytes | None:
 
 def state(connection: Connection, name: str, value: bytes) -> bytes:
     """State a fact unless it stands already, and return what stands."""
-    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(build(t.settings).values(name=name, value=value).on_conflict_do_nothing())
+    statement = inserting(connection.dialect.name)(t.settings).values(name=name, value=value)
+    connection.execute(statement.on_conflict_do_nothing())
     standing = fact(connection, name)
     return value if standing is None else standing
 

@@ -55,6 +55,11 @@ class Prepared:
         return tuple([values[name] if name in values else constants[name] for name in self._names])
 
 
+def inserting(dialect: str) -> Any:
+    """Return the INSERT of an engine that has ON CONFLICT, by SQLAlchemy's name of the engine."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
 class Statements:
     """Statements for one engine.
 
@@ -66,7 +71,7 @@ class Statements:
         self._array = dialect == "postgresql"
         self.skips_locked = self._array
         among, owned = self._among, self._owned
-        upsert = postgresql.insert if self._array else sqlite.insert
+        upsert = inserting(dialect)
         self._dialect = asyncpg.dialect() if self._array else pysqlite.dialect()  # type: ignore[no-untyped-call]
 
         def prepared(statement: Any) -> Prepared:
