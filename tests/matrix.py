@@ -9,7 +9,19 @@ REQUIREMENTS = tuple(f"S{number}" for number in range(1, 205))
 KEY = "requirement"
 
 # What Cofactor does not build: requirement -> the reason. Never drop one silently.
-NOT_APPLICABLE: dict[str, str] = {}
+_NO_PAYMENTS = "logins are approved, not payments: nothing authorizes a transaction through Cofactor yet"
+NOT_APPLICABLE: dict[str, str] = {
+    "S31": "recovery codes are shown, and never sent",
+    "S37": "an active authenticator does not expire",
+    "S122": _NO_PAYMENTS,
+    "S124": _NO_PAYMENTS,
+    "S174": "ten tries and one more every six minutes, a warning at the fifth: the profile of PSD2 is not claimed",
+    "S175": "sessions are the applications'; what Cofactor issues has a lifetime of its own",
+    "S176": _NO_PAYMENTS,
+    "S177": _NO_PAYMENTS,
+    "S178": _NO_PAYMENTS,
+    "S180": "what a phone that is both factors is worth depends on the phone, and is not claimed",
+}
 
 _results: dict[str, dict[str, str]] = defaultdict(dict)
 

@@ -49,6 +49,7 @@ def test_a_new_deployment_has_no_user_and_no_client(deployed: Invoke) -> None:
     assert parsed(deployed("clients", "list", "--json")) == []
 
 
+@pytest.mark.requirement("S86")
 def test_a_user_is_created_listed_blocked_reset_and_deleted(deployed: Invoke) -> None:
     created = parsed(deployed("users", "create", "jane", "--password-stdin", "--json", typed=f"{PASSWORD}\n"))
     assert (created["realm"], created["name"], created["has_password"]) == ("default", "jane", True)

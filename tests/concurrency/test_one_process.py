@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from cofactor_server.domain.grants import MfaOtpGrant, MfaRecoveryCodeGrant
+from cofactor_server.domain.requests import EnrollmentRequest
+from cofactor_server.errors import CofactorError
 from cofactor_server.store.group_commit import Limits
 from cofactor_server.vault.root_keys import RootKey
 
-from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Town, here, outcomes, town_on
+from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Person, Town, here, outcomes, town_on
+from tests.flows.attacks.tools import rows
 
 ROUNDS = 200
 CALLS = 50
@@ -65,6 +68,27 @@ async def test_one_code_in_two_logins_succeeds_in_the_first(town: Town) -> None:
     first, second = town.login(person)[0], town.login(person)[0]
     assert await here(town, MfaOtpGrant(first, code)) == SUCCESS
     assert await here(town, MfaOtpGrant(second, code)) == "INVALID_OTP"
+
+
+@pytest.mark.requirement("S187")
+async def test_twenty_who_enroll_and_confirm_at_once_for_one_user_make_one_enrollment(town: Town) -> None:
+    user = await town.world.user("newcomer")
+    person = Person(user, "", "")
+
+    async def enrolling() -> str:
+        token, login = town.login(person)
+        try:
+            begun = await town.world.app.services.authenticators.enroll(town.caller(login), EnrollmentRequest("totp"))
+        except CofactorError as error:
+            return error.reason
+        return await here(town, MfaOtpGrant(token, town.world.otp(begun.show["secret"])))
+
+    counted = await outcomes(enrolling() for _ in range(20))
+
+    assert counted[SUCCESS] == 1, counted
+    active = await rows(town.world, "authenticators", user_id=user.id, state="active", kind="totp")
+    assert len(active) == 1
+    assert await rows(town.world, "authenticators", user_id=user.id, state="pending") == []
 
 
 async def test_many_users_at_once_are_all_served(town: Town) -> None:

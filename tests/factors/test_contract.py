@@ -102,7 +102,7 @@ def test_an_enrollment_is_confirmed_and_then_logs_in_again_and_again(factor: Reg
 
 
 @every_factor
-@pytest.mark.requirement("S87")
+@pytest.mark.requirement("S43", "S87")
 def test_a_proof_is_accepted_once(factor: Registered) -> None:
     alice = Enrolled(factor)
     prompt = alice.prompt(NOW)
@@ -115,6 +115,7 @@ def test_a_proof_is_accepted_once(factor: Registered) -> None:
     assert isinstance(second, Mismatch)
 
 
+@pytest.mark.requirement("S172")
 @every_factor
 def test_a_forged_proof_is_refused(factor: Registered) -> None:
     alice = Enrolled(factor)
@@ -169,6 +170,7 @@ def test_what_is_shown_to_the_user_is_not_in_a_repr(factor: Registered) -> None:
     assert not [secret for secret in secrets if secret in printed]
 
 
+@pytest.mark.requirement("S172")
 @every_factor
 def test_what_is_stored_is_not_in_a_repr(factor: Registered) -> None:
     alice = Enrolled(factor)

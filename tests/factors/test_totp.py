@@ -275,7 +275,7 @@ def test_two_steps_either_way_are_refused(phone: Phone, steps: int) -> None:
     assert isinstance(phone.enter(NOW, steps), Mismatch)
 
 
-@pytest.mark.requirement("S91")
+@pytest.mark.requirement("S24", "S91")
 @pytest.mark.parametrize("steps", [-1, 1])
 def test_the_strict_profile_accepts_the_current_step_alone(steps: int) -> None:
     phone = Phone(skew_steps=0)

@@ -122,7 +122,7 @@ def test_a_key_of_each_algorithm_registers_and_signs(algorithm: int, attestation
     assert [type(verdict) for verdict in verdicts] == [Approved] * 3
 
 
-@pytest.mark.requirement("S160")
+@pytest.mark.requirement("S40", "S98", "S160")
 def test_each_challenge_is_random_and_long() -> None:
     account = opened()
 

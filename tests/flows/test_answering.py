@@ -48,7 +48,7 @@ async def wait(world: World, seconds: float = 5) -> None:
     world.clock.advance(seconds)
 
 
-@pytest.mark.requirement("S135", "S140")
+@pytest.mark.requirement("S125", "S135", "S140")
 async def test_an_approved_push_is_redeemed_once(
     api: Api, world: World, client: ClientCredentials, phone: Phone
 ) -> None:
@@ -107,6 +107,7 @@ async def test_a_push_that_nobody_redeemed_in_time_is_over(
     assert await phone.answer() is Standing.EXPIRED
 
 
+@pytest.mark.requirement("S125")
 async def test_an_answer_sent_again_changes_nothing(
     api: Api, world: World, client: ClientCredentials, phone: Phone
 ) -> None:

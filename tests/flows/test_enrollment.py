@@ -295,6 +295,7 @@ async def test_an_authenticator_tells_when_it_was_made_confirmed_and_used(grpc_a
     assert await reason(grpc_api.get(bearer, "totp|dev_0000000000000000")) == "AUTHENTICATOR_NOT_FOUND"
 
 
+@pytest.mark.requirement("S15")
 async def test_only_the_name_is_updated(grpc_api: GrpcApi, world: World) -> None:
     client = await shop(world)
     user = await enrolled(grpc_api, world, client)

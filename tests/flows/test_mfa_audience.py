@@ -248,7 +248,7 @@ async def test_an_mfa_token_enrolls_the_first_authenticator_only(api: Api, world
     assert (refused.reason, refused.text) == ("ALREADY_ENROLLED", "User is already enrolled.")
 
 
-@pytest.mark.requirement("S101", "S118")
+@pytest.mark.requirement("S101", "S118", "S192")
 async def test_an_mfa_token_lists_and_neither_renames_nor_removes(api: Api, world: World) -> None:
     client = await shop(world)
     await enrolled(api, world, client)

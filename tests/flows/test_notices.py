@@ -58,7 +58,7 @@ async def test_a_change_is_told_at_every_address_known_before_it(
     assert told(world) == [("email", PROFILE, NoticeName.AUTHENTICATOR_ADDED)]
 
 
-@pytest.mark.requirement("S35")
+@pytest.mark.requirement("S15", "S35")
 async def test_a_number_that_was_removed_hears_of_its_removal_once_by_text(
     world: World, grpc_api: GrpcApi, alice: tuple[tuple[str, str | None], Enrolled]
 ) -> None:

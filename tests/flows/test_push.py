@@ -117,7 +117,7 @@ async def test_one_wrong_number_denies(api: Api, world: World, phones: Shop) -> 
     assert await reason(api.oob(client, mfa_token, challenge.oob_code)) == "CHALLENGE_DENIED"
 
 
-@pytest.mark.requirement("S139")
+@pytest.mark.requirement("S139", "S190")
 async def test_a_push_expires(api: Api, world: World, phones: Shop) -> None:
     client = await shop(world)
     _, phone = await phones.of_new_user(api, client)

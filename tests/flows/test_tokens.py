@@ -205,6 +205,7 @@ async def test_auth_time_is_when_the_factor_was_shown_not_the_password(api: Api,
     assert claims["auth_time"] == world.clock.now() // 1_000_000
 
 
+@pytest.mark.requirement("S47")
 async def test_no_two_tokens_have_one_id(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)

@@ -71,7 +71,7 @@ async def test_after_a_code_no_code_of_an_earlier_step_is_accepted(api: Api, wor
     assert await reason(api.otp(client, second.mfa_token, world.otp(user.secret))) == "INVALID_OTP"
 
 
-@pytest.mark.requirement("S68")
+@pytest.mark.requirement("S24", "S68", "S93")
 @pytest.mark.parametrize(("steps", "accepted"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
 async def test_a_code_may_be_one_step_off(api: Api, world: World, steps: int, accepted: bool) -> None:
     client = await shop(world)
@@ -116,7 +116,7 @@ async def test_a_login_is_told_of_codes_that_are_over_and_of_none_that_is_to_com
     assert (refused.reason, refused.metadata.get("hint", "")) == ("INVALID_OTP", hint)
 
 
-@pytest.mark.requirement("S74")
+@pytest.mark.requirement("S74", "S93")
 async def test_a_clock_that_steps_back_opens_no_used_step(api: Api, world: World) -> None:
     client = await shop(world)
     user = await enrolled(api, world, client)

@@ -56,6 +56,7 @@ async def test_a_passkey_that_synchronizes_is_phishing_resistant_and_no_hardware
     assert (claims["acr"], claims["amr"]) == ("urn:cofactor:acr:phr", ["pwd", "swk", "user", "mfa"])
 
 
+@pytest.mark.requirement("S42")
 async def test_what_the_user_may_enroll_and_has_enrolled_names_keys(api: Api, world: World) -> None:
     client = await shop(world)
     await world.user()
@@ -170,6 +171,19 @@ async def test_a_key_is_the_fallback_of_an_app_and_an_app_that_of_a_key(api: Api
     await signed_in(api, client, key)
 
     assert types == ("webauthn", "otp", "recovery-code")
+
+
+@pytest.mark.requirement("S189")
+async def test_a_key_that_verified_its_user_is_all_that_is_asked_of_who_has_an_app_too(api: Api, world: World) -> None:
+    client = await shop(world)
+    alice = await enrolled(api, world, client)
+    key = SecurityKey()
+    await another_key(api, client, await mfa_access_token(api, world, client, alice), key)
+
+    tokens = await signed_in(api, client, key)
+
+    _, claims = await read(api, tokens.access_token)
+    assert (claims["acr"], claims["amr"]) == ("urn:cofactor:acr:phrh", ["pwd", "hwk", "user", "mfa"])
 
 
 async def test_who_lost_the_key_has_the_recovery_code(api: Api, world: World) -> None:

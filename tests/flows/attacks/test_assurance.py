@@ -63,7 +63,7 @@ async def test_what_took_one_factor_says_one_factor(api: Api, world: World) -> N
     assert (claims["acr"], claims["amr"]) == (ACR + "1fa", ["pwd"])
 
 
-@pytest.mark.requirement("S29")
+@pytest.mark.requirement("S29", "S172")
 async def test_a_used_recovery_code_is_dead_and_its_successor_lives_once(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)

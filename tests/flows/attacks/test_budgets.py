@@ -71,6 +71,7 @@ def _shown(refused: Refused) -> tuple[object, ...]:
     return (refused.reason, refused.text, refused.retry_after, refused.metadata, refused.http_status)
 
 
+@pytest.mark.requirement("S6")
 async def test_one_more_guess_comes_back_every_six_minutes(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)
@@ -169,6 +170,7 @@ async def test_a_botnet_has_the_budget_of_one_stranger(world: World) -> None:
     assert said == ["INVALID_OTP"] * 10 + [TOO_MANY] * 2
 
 
+@pytest.mark.requirement("S121")
 async def test_what_a_client_says_of_its_users_address_is_believed_only_where_it_may(api: Api, world: World) -> None:
     client = await shop(world)
     api.source = OURS
@@ -179,7 +181,7 @@ async def test_what_a_client_says_of_its_users_address_is_believed_only_where_it
     assert await rows(world, "sources") == []
 
 
-@pytest.mark.requirement("S185")
+@pytest.mark.requirement("S6", "S185")
 async def test_strangers_have_thirty_guesses_a_day_however_patient(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)
@@ -259,7 +261,7 @@ async def test_a_success_ends_the_row_of_its_own_failures_alone(api: Api, world:
     assert failures == {"totp": 0, "recovery-code": 1}
 
 
-@pytest.mark.requirement("S181")
+@pytest.mark.requirement("S79", "S181")
 async def test_the_owner_is_told_at_the_fifth_failure_in_a_row(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)

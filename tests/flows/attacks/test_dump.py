@@ -103,7 +103,7 @@ SHORT = 8
 """Digits: what is shorter stands in any dump by chance, inside times and random octets."""
 
 
-@pytest.mark.requirement("S18", "S23", "S26", "S73", "S114")
+@pytest.mark.requirement("S18", "S23", "S26", "S73", "S114", "S172")
 async def test_a_dump_without_the_keyring_holds_no_secret(api: Api, world: World, engine: str, tmp_path: Path) -> None:
     secrets = await rich_life(api, world)
     dump = await dumped(world, engine, tmp_path)

@@ -4,8 +4,17 @@ import pytest
 from cofactor_server.domain.events import EventName, NoticeName
 
 from tests.flows.api import Api, MfaRequired, Tokens, grpc_edge
-from tests.flows.attacks.tools import DAY, add_mailed, exhaust, names, open_world, reason
-from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, shop
+from tests.flows.attacks.tools import DAY, HOUR, add_mailed, exhaust, names, open_world, reason, wrong
+from tests.flows.steps import (
+    ALICE,
+    MFA_SCOPE,
+    a,
+    enrolled,
+    logged_in_to_mfa,
+    mfa_access_token,
+    second_app,
+    shop,
+)
 from tests.world import World
 
 
@@ -34,6 +43,25 @@ async def test_disabling_is_recorded_and_told_once(api: Api, world: World) -> No
     assert notices.count(NoticeName.AUTHENTICATOR_DISABLED) == 1
     assert notices.count(NoticeName.SUSPICIOUS_FAILURES) == 1
     assert (await names(world, "events")).count(EventName.AUTHENTICATOR_DISABLED) == 1
+
+
+@pytest.mark.requirement("S3")
+async def test_two_apps_that_took_part_in_a_hundred_failures_are_both_disabled(api: Api, world: World) -> None:
+    client = await shop(world)
+    alice = await enrolled(api, world, client)
+    other = await second_app(api, world, client, await mfa_access_token(api, world, client, alice))
+    for _ in range(10):
+        world.clock.advance(8 * HOUR)
+        login = await logged_in_to_mfa(api, client)
+        code = wrong(world, alice.secret, other.secret)
+        assert [await reason(api.otp(client, login.mfa_token, code)) for _ in range(10)] == ["INVALID_OTP"] * 10
+
+    login = await logged_in_to_mfa(api, client)
+
+    assert login.types == ("recovery-code",)
+    for secret in (alice.secret, other.secret):
+        refused = await reason(api.otp(client, login.mfa_token, world.otp(secret)))
+        assert refused == "CHALLENGE_TYPE_UNSUPPORTED"
 
 
 async def test_a_thief_gets_no_token_to_enroll_with_after_disabling_everything(api: Api, world: World) -> None:
@@ -70,6 +98,7 @@ async def test_what_is_left_still_serves_the_owner(api: Api, world: World) -> No
     assert a(Tokens, await api.recovery(client, login.mfa_token, alice.recovery_code)).recovery_code
 
 
+@pytest.mark.requirement("S86")
 async def test_only_a_reset_is_the_way_back_and_it_does_not_enroll_at_the_login(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)

@@ -108,7 +108,7 @@ async def test_without_the_scope_it_confirms_nothing(api: Api, world: World) -> 
     assert await reason(api.otp(client, bearer, world.otp(alice.secret))) == "MFA_TOKEN_MALFORMED"
 
 
-@pytest.mark.requirement("S34", "S102")
+@pytest.mark.requirement("S5", "S34", "S102")
 async def test_a_weaker_factor_adds_and_removes_nothing(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)

@@ -16,7 +16,7 @@ async def since(world: World, table: str, before: Counter[str]) -> set[str]:
     return set(Counter(await names(world, table)) - before)
 
 
-@pytest.mark.requirement("S35")
+@pytest.mark.requirement("S35", "S100")
 async def test_each_thing_that_happens_to_an_account_is_recorded_and_the_user_is_told_of_changes(
     api: Api, world: World
 ) -> None:

@@ -270,7 +270,7 @@ async def test_an_assertion_serves_once(stage: Stage) -> None:
     assert await reason(stage.api.webauthn(stage.client, later, challenge.oob_code, credential)) == REFUSED
 
 
-@pytest.mark.requirement("S8", "S160")
+@pytest.mark.requirement("S8", "S160", "S190")
 async def test_a_challenge_is_over_after_five_minutes(stage: Stage) -> None:
     mfa_token, oob_code, credential = await stage.signed(ALICE, stage.alice)
 
