@@ -13,6 +13,8 @@ export UV_SYSTEM_CERTS := true
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV
+# The tests start the command many times: without bytecode each start compiles everything anew, which takes 2 s.
+unexport PYTHONDONTWRITEBYTECODE
 # --inexact: what a developer added by hand stays; the extra packages of --all-packages are the workspace's members.
 SYNC := $(UV) sync --quiet --inexact --locked --all-packages
 PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml uv.lock

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from cofactor_server import logs
 from cofactor_server.cli import apis, authenticators, clients, device, keys, policies, server, users
@@ -17,6 +18,8 @@ class _Commands(TyperGroup):
         """Run the command; what goes wrong is one line on standard error."""
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, TyperException):  # help and wrong usage explain themselves
+            raise
         except Exception as error:
             if (line := explained(error)) is None:
                 raise
