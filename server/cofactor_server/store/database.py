@@ -1,8 +1,10 @@
 """Engines and transactions: SQLite on a thread of its own, PostgreSQL over asyncpg."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -122,6 +124,7 @@ class SqliteDatabase:
         if not path or path == ":memory:":
             raise ValueError("an SQLite database needs a file: sqlite:///path")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _create_for_its_owner(path)
         self._reader: AsyncEngine = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
         event.listen(self._reader.sync_engine, "connect", _configure_sqlite)
         event.listen(self._reader.sync_engine, "begin", _begin_reading)
@@ -257,6 +260,12 @@ def _is_contention(error: DBAPIError) -> bool:
 def _is_away(error: DBAPIError) -> bool:
     state = _sqlstate(error)
     return state.startswith(("08", "57P")) or state == "53300" or "unable to open database file" in str(error.orig)
+
+
+def _create_for_its_owner(path: str) -> None:
+    # SQLite would go by the umask, which lets everybody read; what it puts beside the file gets the file's own mode.
+    with suppress(OSError):  # connecting will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

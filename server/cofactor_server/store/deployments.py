@@ -44,6 +44,7 @@ def signing_keys(connection: Connection, columns: Columns) -> list[SigningKey]:
 
 def add_first_signing_keys(connection: Connection, columns: Columns, keys: list[SigningKey]) -> None:
     """Add keys for the algorithms that have none; of two replicas that start at once, one is first."""
+    _lock(connection)
     taken = set(connection.execute(select(t.signing_keys.c.algorithm)).scalars())
     _add(connection, columns, [key for key in keys if key.algorithm not in taken])
 
@@ -52,6 +53,7 @@ def rotate_signing_keys(
     connection: Connection, columns: Columns, keys: list[SigningKey], retire_at: int, now: int
 ) -> bool:
     """Add keys that sign next and say when those of now retire; return False, and add none, where others wait."""
+    _lock(connection)
     s = t.signing_keys
     waiting = select(s.c.kid).where(s.c.active_from > now)
     if connection.execute(waiting).first() is not None:
@@ -63,8 +65,19 @@ def rotate_signing_keys(
 
 def replace_signing_keys(connection: Connection, columns: Columns, keys: list[SigningKey], now: int) -> None:
     """Add keys that sign at once, and retire every other, those too that wait."""
+    _lock(connection)
     connection.execute(update(t.signing_keys).values(retire_at=now))
     _add(connection, columns, keys)
+
+
+def _lock(connection: Connection) -> None:
+    """Keep other replicas from changing keys until this transaction ends; what is read next is what they committed.
+
+    A row that does not exist yet can't be locked (security.md 4), so the lock is on one that a start states before it
+    looks for keys. SQLite has one writer anyway.
+    """
+    issuer = select(t.settings.c.name).where(t.settings.c.name == ISSUER)
+    connection.execute(issuer.with_for_update(key_share=True)).one()
 
 
 def _add(connection: Connection, columns: Columns, keys: list[SigningKey]) -> None:
