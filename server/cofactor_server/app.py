@@ -43,6 +43,7 @@ from cofactor_server.services.minting import Mint
 from cofactor_server.services.notices import Notices, Recipients
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.operators import Operators
+from cofactor_server.services.origins import Origins
 from cofactor_server.services.pairing import Pairing
 from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy
@@ -182,6 +183,7 @@ class Application:
                 states=TokenStates(deployment, access_tokens, refresh_tokens, records, decider, clock),
                 mint=Mint(deployment, signer, self.apis),
                 apis=self.apis,
+                origins=Origins(records, clock),
                 signer=signer,
                 passwords=self._passwords,
                 throttle=Throttle(deployment, records, c.keyring, clock),

@@ -127,6 +127,9 @@ class FakeApi(
     async def RevokeToken(self, request: Any, context: Any) -> Any:
         return await self._serve("RevokeToken", request, context, tokens_pb2.RevokeTokenResponse())
 
+    async def CheckOrigin(self, request: Any, context: Any) -> Any:
+        return tokens_pb2.CheckOriginResponse()
+
     async def GetUserInfo(self, request: Any, context: Any) -> Any:
         return await self._serve("GetUserInfo", request, context, tokens_pb2.GetUserInfoResponse(sub="usr_1"))
 

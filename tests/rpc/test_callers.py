@@ -131,6 +131,7 @@ EXPECTED: dict[str, dict[str, str]] = {
         "public client": "CALLER_NOT_ALLOWED",
         "public client and its mfa_token": "CALLER_NOT_ALLOWED",
     },
+    "CheckOrigin": {"*": ""},
     "GetUserInfo": {
         **{name: "INSUFFICIENT_SCOPE" for name in CALLERS if "access token" in name},
         **dict.fromkeys(_SILENT, "BEARER_MISSING"),
@@ -180,6 +181,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,
         "GetUserInfo": tokens_pb2.GetUserInfoRequest,
+        "CheckOrigin": lambda: tokens_pb2.CheckOriginRequest(origin="https://app.example"),
         "CreateChallenge": challenges_pb2.CreateChallengeRequest,
         "ListAuthenticators": authenticators_pb2.ListAuthenticatorsRequest,
         "CreateDeviceNonce": authenticators_pb2.CreateDeviceNonceRequest,

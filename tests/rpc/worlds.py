@@ -146,6 +146,9 @@ class World:
         except BearerInvalid:
             raise AccessTokenInvalid from None
 
+    async def allows_origin(self, origin: str, client_id: str) -> bool:
+        return origin == "https://app.example" and client_id in ("", "spa")
+
     async def user_info(self, caller: Caller) -> UserInfo:
         self.ask("user_info", caller)
         return UserInfo("usr_1")

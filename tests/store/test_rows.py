@@ -55,6 +55,7 @@ CLIENT = Client(
     refresh_token_seconds=2,
     tls_san="dns:shop.example",
     jwks='{"keys":[]}',
+    origins=("https://app.example",),
     remember_days=7,
 )
 AUTHENTICATOR = Authenticator(

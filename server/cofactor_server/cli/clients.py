@@ -50,6 +50,7 @@ def _view(client: "Client") -> dict[str, Any]:
         "public": not client.confidential,
         "authentication": client.method,
         "tls_san": client.tls_san or None,
+        "origins": list(client.origins),
         "key_ids": [key.get("kid") for key in json.loads(client.jwks)["keys"]] if client.jwks else [],
         "grants": _short(client),
         "capabilities": sorted(client.capabilities),
@@ -108,6 +109,10 @@ def create(
             "uri:spiffe://example.com/payments, the name to the letter. Takes COFACTOR_TLS_CLIENT_CA_FILE."
         ),
     ] = "",
+    origins: Annotated[
+        list[str] | None,
+        typer.Option("--origin", help="Of web pages that may read its answers, such as https://app.example.com."),
+    ] = None,
     jwks: Annotated[
         Path | None,
         typer.Option(
@@ -140,6 +145,7 @@ def create(
         tls_san=tls_san,
         remember_days=remember_days,
         jwks=_read(jwks) if jwks else "",
+        origins=tuple(origins or ()),
     )
     client, secret = operate(lambda operators, _: operators.create_client(new))
     if as_json:

@@ -69,6 +69,8 @@ class Client:
     refresh_token_seconds: int = 30 * 86_400
     tls_san: str = ""
     """`dns:` or `uri:` and the subject alternative name that its certificates have, to the letter."""
+    origins: tuple[str, ...] = ()
+    """Of web pages that may read what is answered to it, such as `https://app.example.com`."""
     jwks: str = field(default="", repr=False)
     """Public keys it signs with, a JSON Web Key Set in one line."""
 

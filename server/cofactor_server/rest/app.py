@@ -17,6 +17,7 @@ from cofactor_server.rest import openapi
 from cofactor_server.rest.authenticators import Authenticators
 from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.challenges import Challenges
+from cofactor_server.rest.cors import Cors
 from cofactor_server.rest.edge import Edge, Peers
 from cofactor_server.rest.errors import PUSH_REJECTED_AS_GRANT, Refusal, answer, of_call, of_error
 from cofactor_server.rest.guardian import DeviceAccounts
@@ -71,6 +72,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.push_rejected = push_rejected
+    app.add_middleware(Cors, channel=channel)
     app.add_middleware(Edge, peers=Peers(trusted_proxies), allowed_hosts=allowed_hosts)
     app.add_exception_handler(errors.CofactorError, _refused)
     app.add_exception_handler(grpc.aio.AioRpcError, _refused)

@@ -46,6 +46,7 @@ def of_client(request: Request, body: Body) -> Metadata:
     _check_assertion(body)
     if not client_id and not assertion:  # which names its client, RFC 7521 section 4.2
         raise errors.MissingParameter(parameter="client_id")
+    request.state.client_id = client_id  # whose answer it is, for CORS
     return (*_client(client_id, secret, assertion), *_forwarded(request))
 
 

@@ -103,6 +103,7 @@ RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/GetJsonWebKeySet": Anyone(),
     "/cofactor.v1.TokenService/RevokeToken": ByClient(),
     "/cofactor.v1.TokenService/IntrospectToken": ByClient(confidential=True),
+    "/cofactor.v1.TokenService/CheckOrigin": Anyone(),
     "/cofactor.v1.TokenService/GetUserInfo": ByIdentity(),
     "/cofactor.v1.ChallengeService/CreateChallenge": ByLogin(),
     "/cofactor.v1.ChallengeService/WatchChallenge": ByLogin(),

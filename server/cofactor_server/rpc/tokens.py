@@ -34,6 +34,10 @@ class Tokens(Protocol):
         """Tell what a token says."""
         ...
 
+    async def allows_origin(self, origin: str, client_id: str) -> bool:
+        """Tell whether an origin is one of a client's."""
+        ...
+
     async def user_info(self, caller: Caller) -> UserInfo:
         """Tell who the user of the caller's token is."""
         ...
@@ -61,3 +65,6 @@ class TokenServicer(TokenServiceServicer):
 
     async def GetUserInfo(self, request: pb.GetUserInfoRequest, context: Any) -> pb.GetUserInfoResponse:
         return convert.user_info(await self._tokens.user_info(admitted()))
+
+    async def CheckOrigin(self, request: pb.CheckOriginRequest, context: Any) -> pb.CheckOriginResponse:
+        return pb.CheckOriginResponse(allowed=await self._tokens.allows_origin(*convert.origin(request)))

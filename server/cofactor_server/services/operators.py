@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
 from cofactor_server.domain.authenticators import Authenticator
@@ -11,6 +12,7 @@ from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, Grant
 from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.errors import InvalidRequest
+from cofactor_server.origin import is_loopback
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.notices import Recipients
 from cofactor_server.services.profile_addresses import ProfileAddresses
@@ -69,6 +71,8 @@ class NewClient:
     """How long its users' browsers may be remembered."""
     tls_san: str = ""
     """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
+    origins: tuple[str, ...] = ()
+    """Of web pages that may read what is answered to it; none by default (security.md 25)."""
     jwks: str = ""
     """Instead of a secret, the public keys it signs with: a JSON Web Key Set (RFC 7517 section 5)."""
 
@@ -278,6 +282,7 @@ class Operators:
             tls_san=new.tls_san,
             remember_days=new.remember_days,
             jwks=jwks,
+            origins=tuple(dict.fromkeys(new.origins)),
         )
         await self._records.change(accounts.add_client, client)
         return client, secret
@@ -299,6 +304,7 @@ class Operators:
 def _check(new: NewClient) -> str:  # noqa: C901 - one condition each
     """Return the client's keys as they are registered."""
     jwks, violations = _keys(new)
+    violations += _strange_origins(new)
     if not new.name:
         violations.append(("name", "must not be empty"))
     if new.algorithm not in ("RS256", "ES256"):
@@ -321,6 +327,26 @@ def _check(new: NewClient) -> str:  # noqa: C901 - one condition each
     if violations:
         raise InvalidRequest(violations=tuple(violations))
     return jwks
+
+
+def _strange_origins(new: NewClient) -> list[tuple[str, str]]:
+    if all(map(_is_origin, new.origins)):
+        return []
+    return [("origins", "are like https://app.example.com: in lower case, without path and wildcard")]
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser could send this as a page's origin, and the page came there safely (RFC 6454 section 6.2)."""
+    try:
+        parts = urlsplit(text)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    bare = f"[{host}]" if ":" in host else host
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    default = port == {"https": ":443", "http": ":80"}.get(parts.scheme)
+    return safe and "*" not in host and not default and text == f"{parts.scheme}://{bare}{port}" and text.isascii()
 
 
 def _keys(new: NewClient) -> tuple[str, list[tuple[str, str]]]:

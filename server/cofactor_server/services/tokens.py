@@ -52,6 +52,7 @@ from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint, login_issue
 from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.origins import Origins
 from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy, Requirement, wanted_of
 from cofactor_server.services.records import Records
@@ -94,6 +95,7 @@ class Tokens:
         states: TokenStates,
         mint: Mint,
         apis: Apis,
+        origins: Origins,
         signer: Signer,
         passwords: Passwords,
         throttle: Throttle,
@@ -112,6 +114,7 @@ class Tokens:
         self._states = states
         self._mint = mint
         self._apis = apis
+        self._origins = origins
         self._signer = signer
         self._passwords = passwords
         self._throttle = throttle
@@ -173,6 +176,10 @@ class Tokens:
     async def introspect(self, caller: Caller, token: str) -> Introspection:
         """Return what a token says to this client (RFC 7662)."""
         return await self._states.introspect(_client(caller), token)
+
+    async def allows_origin(self, origin: str, client_id: str) -> bool:
+        """Whether pages of an origin may read what is answered to a client, or to any where none is named."""
+        return await self._origins.allows(origin, client_id)
 
     async def user_info(self, caller: Caller) -> UserInfo:
         """Return who the user of the caller's access token is (OpenID Connect Core section 5.3)."""

@@ -106,6 +106,7 @@ def client(row: Row[Any]) -> Client:
         refresh_token_seconds=attributes["refresh_token_seconds"],
         tls_san=attributes.get("tls_san", ""),  # clients of before have none
         remember_days=attributes.get("remember_days", 30),
+        origins=tuple(attributes.get("origins", ())),
         jwks=attributes.get("jwks", ""),
     )
 
@@ -126,6 +127,7 @@ def of_client(value: Client) -> dict[str, Any]:
         "tls_san": value.tls_san,
         "remember_days": value.remember_days,
         "jwks": value.jwks,
+        "origins": value.origins,
     }
     return {
         "id": value.id,

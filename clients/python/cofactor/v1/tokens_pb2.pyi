@@ -934,3 +934,51 @@ class GetUserInfoResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__email_verified) -> _WhichOneofReturnType__email_verified | None: ...
 
 Global___GetUserInfoResponse: _TypeAlias = GetUserInfoResponse  # noqa: Y015
+
+@_typing.final
+class CheckOriginRequest(_message.Message):
+    """Asks about an origin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """As a browser sends it, such as `https://app.example.com`; at most 256 characters."""
+    client_id: _builtins.str
+    """The client whose answer it is. Default: any client, which is what a preflight can ask for."""
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckOriginRequest: _TypeAlias = CheckOriginRequest  # noqa: Y015
+
+@_typing.final
+class CheckOriginResponse(_message.Message):
+    """Whether the origin is one of the client's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """True where an operator gave it to the client."""
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckOriginResponse: _TypeAlias = CheckOriginResponse  # noqa: Y015

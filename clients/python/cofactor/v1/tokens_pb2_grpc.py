@@ -65,6 +65,11 @@ class TokenServiceStub(object):
                 request_serializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.SerializeToString,
                 response_deserializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.FromString,
                 _registered_method=True)
+        self.CheckOrigin = channel.unary_unary(
+                '/cofactor.v1.TokenService/CheckOrigin',
+                request_serializer=cofactor_dot_v1_dot_tokens__pb2.CheckOriginRequest.SerializeToString,
+                response_deserializer=cofactor_dot_v1_dot_tokens__pb2.CheckOriginResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer(object):
@@ -116,6 +121,13 @@ class TokenServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckOrigin(self, request, context):
+        """Tells whether pages of an origin may read what is answered to a client: what an HTTP edge needs for CORS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TokenServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +155,11 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.GetUserInfo,
                     request_deserializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.FromString,
                     response_serializer=cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.SerializeToString,
+            ),
+            'CheckOrigin': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckOrigin,
+                    request_deserializer=cofactor_dot_v1_dot_tokens__pb2.CheckOriginRequest.FromString,
+                    response_serializer=cofactor_dot_v1_dot_tokens__pb2.CheckOriginResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -286,6 +303,33 @@ class TokenService(object):
             '/cofactor.v1.TokenService/GetUserInfo',
             cofactor_dot_v1_dot_tokens__pb2.GetUserInfoRequest.SerializeToString,
             cofactor_dot_v1_dot_tokens__pb2.GetUserInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckOrigin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cofactor.v1.TokenService/CheckOrigin',
+            cofactor_dot_v1_dot_tokens__pb2.CheckOriginRequest.SerializeToString,
+            cofactor_dot_v1_dot_tokens__pb2.CheckOriginResponse.FromString,
             options,
             channel_credentials,
             insecure,

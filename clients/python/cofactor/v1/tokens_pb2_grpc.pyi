@@ -58,6 +58,8 @@ class TokenServiceStub:
     """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
     `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
     """
+    CheckOrigin: _grpc.UnaryUnaryMultiCallable[_tokens_pb2.CheckOriginRequest, _tokens_pb2.CheckOriginResponse]
+    """Tells whether pages of an origin may read what is answered to a client: what an HTTP edge needs for CORS."""
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
@@ -89,6 +91,8 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
     `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
     """
+    CheckOrigin: _aio.UnaryUnaryMultiCallable[_tokens_pb2.CheckOriginRequest, _tokens_pb2.CheckOriginResponse]  # type: ignore[assignment]
+    """Tells whether pages of an origin may read what is answered to a client: what an HTTP edge needs for CORS."""
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     """A grant in, one of three outcomes out.
@@ -147,5 +151,13 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells who the user of an access token is, OpenID Connect Core section 5.3. The token goes into the metadata,
         `authorization: Bearer …`, was issued for the scope `openid`, and its other scopes decide what is told.
         """
+
+    @_abc_1.abstractmethod
+    def CheckOrigin(
+        self,
+        request: _tokens_pb2.CheckOriginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tokens_pb2.CheckOriginResponse, _abc.Awaitable[_tokens_pb2.CheckOriginResponse]]:
+        """Tells whether pages of an origin may read what is answered to a client: what an HTTP edge needs for CORS."""
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
