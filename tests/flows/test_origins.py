@@ -2,6 +2,7 @@
 
 import pytest
 from cofactor_server.errors import InvalidRequest
+from cofactor_server.store.database import DatabaseAway
 
 from tests.flows.api import RestApi
 from tests.flows.steps import ALICE, shop
@@ -19,6 +20,10 @@ PATHS = [
     "/userinfo",
     "/.well-known/jwks.json",
 ]
+
+
+async def _away(_: object) -> None:
+    raise DatabaseAway
 
 
 async def test_no_origin_is_allowed_unless_a_client_was_given_it(rest_api: RestApi, world: World) -> None:
@@ -71,6 +76,27 @@ async def test_what_is_not_for_pages_never_is(rest_api: RestApi, world: World, p
     for method in ("OPTIONS", "GET", "POST"):
         answer = await rest_api.http.request(method, path, headers={"origin": APP, **ASKS})
         assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_a_page_hears_how_long_to_wait(rest_api: RestApi, world: World) -> None:
+    client_id, _ = await shop(world, public=True, origins=(APP,))
+    body = {"client_id": client_id, "grant_type": "password", "username": ALICE, "password": "wrong"}
+    answers = [await rest_api.http.post("/oauth/token", json=body, headers={"origin": APP}) for _ in range(11)]
+    answer = answers[-1]
+    assert answer.status_code == 429
+    exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+    assert exposed >= {name for name in answer.headers if name.startswith("x-ratelimit-")} | {"retry-after"}
+
+
+async def test_a_page_hears_that_the_database_is_away(rest_api: RestApi, world: World) -> None:
+    client_id, _ = await shop(world, public=True, origins=(APP,))
+    body = {"client_id": client_id, "grant_type": "password", "username": ALICE, "password": PASSWORD}
+    await rest_api.http.options("/oauth/token", headers={"origin": APP, **ASKS})
+    world.clock.advance(5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.app.database, "read", _away)
+        answer = await rest_api.http.post("/oauth/token", json=body, headers={"origin": APP})
+    assert (answer.status_code, answer.headers[ALLOW]) == (503, APP)
 
 
 async def test_an_origin_that_is_taken_away_is_refused_within_seconds(rest_api: RestApi, world: World) -> None:
