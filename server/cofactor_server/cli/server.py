@@ -133,15 +133,28 @@ def demo(
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="0 chooses one.")] = 8080,
     grpc_port: Annotated[int, typer.Option(min=0, max=65_535, help="0 chooses one.")] = 50051,
     state_dir: Annotated[Path, typer.Option(help="Keeps keyring, database and demo.json.")] = Path(".cofactor"),
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test",
+            help="For tests: a clock that can be moved, messages over gRPC, a listener for client certificates. "
+            "Standard output is demo.json on one line, once calls are answered.",
+        ),
+    ] = False,
 ) -> None:
     """Start a demo on loopback: a client, a user, every factor, and MFA always asked for."""
     import uvloop
 
     from cofactor_server import demo
 
-    uvloop.run(
-        demo.run(state_dir, http_port=http_port, grpc_port=grpc_port, on_ready=lambda found: _tell(found, state_dir))
-    )
+    def ready(found: "Demo") -> None:
+        if test:
+            typer.echo(found.document())
+            sys.stdout.flush()
+        else:
+            _tell(found, state_dir)
+
+    uvloop.run(demo.run(state_dir, http_port=http_port, grpc_port=grpc_port, on_ready=ready, test=test))
 
 
 def _tell(found: "Demo", state: Path) -> None:

@@ -126,6 +126,10 @@ RULES: Mapping[str, Rule] = {
     "/grpc.health.v1.Health/Check": Anyone(),
     "/grpc.health.v1.Health/List": Anyone(),
     "/grpc.health.v1.Health/Watch": Anyone(),
+    # Registered by a demo in test mode alone.
+    "/cofactor.testing.v1.ClockService/GetTime": Anyone(),
+    "/cofactor.testing.v1.ClockService/AdvanceTime": Anyone(),
+    "/cofactor.testing.v1.OutboxService/ListMessages": Anyone(),
     # Registered only when asked for.
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Anyone(),
 }

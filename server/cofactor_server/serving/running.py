@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,6 +30,12 @@ class Bound:
 
     http: str | None
     grpc: str | None
+    more: tuple[str, ...] = ()
+    """Where else it serves gRPC."""
+
+
+def nothing_more(_: grpc.aio.Server) -> None:
+    """Register nothing besides what is always served."""
 
 
 @contextlib.contextmanager
@@ -76,6 +82,8 @@ async def run(
     *,
     http: FastAPI | None = None,
     http_socket: socket.socket | None = None,
+    more: Sequence[Listening] = (),
+    register: Callable[[grpc.aio.Server], None] = nothing_more,
     on_ready: Callable[[Bound], None] = lambda _: None,
 ) -> None:
     """Serve until `stop`, then let what was begun finish.
@@ -86,6 +94,8 @@ async def run(
         stop: Set to stop.
         http: The application's own HTTP edge unless given.
         http_socket: Bound already.
+        more: Where else to serve gRPC.
+        register: Adds what else is served to each gRPC server.
         on_ready: Called once, when calls are answered.
 
     Raises:
@@ -109,7 +119,9 @@ async def run(
             stack.enter_context(_metrics(application, listening.metrics))
         try:
             if listening.grpc is not None:
-                parts.append(await _Grpc.started(application, listening, servicer))
+                for place in (listening, *more):
+                    part = await _Grpc.started(application, place, servicer, register)
+                    parts.append(part)  # one by one: what is started is stopped, should the next one fail
             if listening.http is not None:
                 sock = http_socket or bind(listening.http, reuse_port=listening.reuse_port)
                 edge = http or application.http()
@@ -139,8 +151,7 @@ async def _until(
         await asyncio.wait({answers, *lasting}, return_when=asyncio.FIRST_COMPLETED)
         if ready.is_set():
             collect_rarely()
-            where = {type(part): part.address for part in parts}
-            on_ready(Bound(where.get(HttpServer), where.get(_Grpc)))
+            on_ready(_bound(parts))
             await asyncio.wait(lasting, return_when=asyncio.FIRST_COMPLETED)
         for task in lasting:
             if task.done():
@@ -149,6 +160,12 @@ async def _until(
         for task in (upkeep, stopped, answers):
             task.cancel()
         await asyncio.gather(upkeep, stopped, answers, return_exceptions=True)
+
+
+def _bound(parts: "list[_Grpc | HttpServer]") -> Bound:
+    http = [part.address for part in parts if isinstance(part, HttpServer)]
+    grpc = [part.address for part in parts if isinstance(part, _Grpc)]
+    return Bound(next(iter(http), None), next(iter(grpc), None), tuple(grpc[1:]))
 
 
 class _Grpc:
@@ -160,7 +177,13 @@ class _Grpc:
         self.address = address
 
     @classmethod
-    async def started(cls, application: Application, listening: Listening, servicer: health.aio.HealthServicer) -> Self:
+    async def started(
+        cls,
+        application: Application,
+        listening: Listening,
+        servicer: health.aio.HealthServicer,
+        register: Callable[[grpc.aio.Server], None],
+    ) -> Self:
         address = listening.grpc or ""
         interceptor = application.interceptor()
         server = rpc.build_server(
@@ -170,6 +193,7 @@ class _Grpc:
             reflect=listening.reflection,
             reuse_port=listening.reuse_port,
         )
+        register(server)
         try:
             port = rpc.listen(server, address, listening.tls, plaintext_behind_proxy=listening.plaintext_behind_proxy)
         except RuntimeError:

@@ -6,22 +6,21 @@ Imported by `cli` alone. Its databases carry a mark: `serve` refuses them, and t
 import contextlib
 import fcntl
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from cofactor_server.app import Application, Configuration, opened
-from cofactor_server.delivery.texts import Texts
+from cofactor_server.demo import testing, written
+from cofactor_server.demo.outbox import Outbox, Sent
+from cofactor_server.demo.written import Demo
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import Message
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.factors import registry
@@ -38,64 +37,14 @@ HOSTS = (HOST, "localhost", "::1")
 REALM = "demo"
 USERNAME = "jane@example.com"
 CLIENT_NAME = "Demo client"
+TLS_CLIENT_NAME = "Demo client with a certificate"
 FRIENDLY_NAME = "Cofactor demo"
 PASSWORD_LENGTH = 20
-REMEMBERED = 1_000
-"""Messages the outbox holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """What `demo.json` tells."""
-
-    http: str
-    grpc: str
-    issuer: str
-    client_id: str
-    client_secret: str = field(repr=False)
-    username: str
-    password: str = field(repr=False)
-    realm: str
-    audience: str
-
-
-class Outbox:
-    """Keeps what would have been sent, for whoever sits at this machine."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._texts = Texts(FRIENDLY_NAME)
-        self._sent: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
-
-    async def send(self, message: Message) -> None:
-        """Keep one message."""
-        written = self._texts.written(message, "")
-        time = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
-        entry: dict[str, Any] = {
-            "channel": message.channel,
-            "to": message.to,
-            **({"subject": written.subject} if written.subject else {}),
-            "text": written.text,
-            "code": message.code,
-            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
-        if message.payload is not None:
-            entry["payload"] = dict(message.payload)
-        self._sent.append(entry)
-
-    def carries(self, channel: str) -> bool:  # noqa: ARG002 - it takes what a sender takes
-        """Return True: here anything can be sent."""
-        return True
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Return what was sent, newest last."""
-        return list(self._sent)
-
-
-async def run(state: Path, *, http_port: int, grpc_port: int, on_ready: Callable[[Demo], None]) -> None:
+async def run(
+    state: Path, *, http_port: int, grpc_port: int, on_ready: Callable[[Demo], None], test: bool = False
+) -> None:
     """Serve the demo until SIGTERM or SIGINT.
 
     Args:
@@ -103,6 +52,7 @@ async def run(state: Path, *, http_port: int, grpc_port: int, on_ready: Callable
         http_port: 0 chooses one. The issuer has the port in it, so each port has a database of its own.
         grpc_port: 0 chooses one.
         on_ready: Called with what `demo.json` says, once it is written and calls are answered.
+        test: Whether `cofactor.testing.v1` is served, and a listener that demands a client certificate.
 
     Raises:
         StartFailed: A port is taken, or the folder can't be used.
@@ -115,23 +65,39 @@ async def run(state: Path, *, http_port: int, grpc_port: int, on_ready: Callable
         listening = Listening(name_of(sock), joined(HOST, grpc_port), reflection=True, drain_seconds=2)
         bind(joined(HOST, grpc_port)).close()
         stack.enter_context(_owned(state))
-        outbox = Outbox(SystemClock())
-        configuration = _configuration(state, name_of(sock), outbox)
+        mode = testing.Mode.on(state) if test else None
+        if mode is None and testing.was_moved(state):
+            raise StartFailed(f"{state}: a test moved the clock of this folder; give --test, or another STATE_DIR")
+        clock = SystemClock() if mode is None else mode.clock
+        outbox = Outbox(clock, FRIENDLY_NAME)
+        configuration = _configuration(state, name_of(sock), outbox, clock)
         with running.told_to_stop() as stop:
             async with opened(configuration) as application:
                 demo = await _prepared(application, state)
+                tls_client = await _tls_client(application) if mode else ""
 
                 def ready(bound: running.Bound) -> None:
-                    running = replace(demo, grpc=bound.grpc or "")
-                    _write(state / "demo.json", running)
-                    on_ready(running)
+                    told = replace(demo, grpc=bound.grpc or "")
+                    if mode is not None:
+                        (grpc_tls,) = bound.more
+                        told = replace(told, test=mode.told(grpc_tls, tls_client))
+                    written.write(state, told)
+                    on_ready(told)
 
-                edge = _with_outbox(application.http(), outbox)
-                await running.run(application, listening, stop, http=edge, http_socket=sock, on_ready=ready)
+                await running.run(
+                    application,
+                    listening,
+                    stop,
+                    http=_with_outbox(application.http(), outbox),
+                    http_socket=sock,
+                    more=(replace(listening, grpc=joined(HOST, 0), tls=mode.tls),) if mode else (),
+                    register=mode.registering(outbox) if mode else running.nothing_more,
+                    on_ready=ready,
+                )
 
 
-def _configuration(state: Path, address: str, outbox: Outbox) -> Configuration:
-    clock, entropy = SystemClock(), SystemEntropy()
+def _configuration(state: Path, address: str, outbox: Outbox, clock: Clock) -> Configuration:
+    entropy = SystemEntropy()
     keyring_file = state / "keyring.json"
     if not keyring_file.exists():
         Keyring.write(keyring_file, Keyring.generate(entropy))
@@ -179,67 +145,69 @@ def _owned(state: Path) -> Iterator[None]:
 async def _prepared(application: Application, state: Path) -> Demo:
     """Return the demo with credentials that work: those of the last start, or new ones."""
     deployment, operators = application.configuration.deployment, application.operators
-    audience = deployment.issuer + "api/"
     clients = {client.id: client for client in await operators.clients()}
     users = {user.subject for user, _ in await operators.users(REALM)}
-    known = _read(state / "demo.json")
+    known = written.found(state)
     if known is not None and known.issuer == deployment.issuer and known.username in users:
         client = clients.get(known.client_id)
         if client is not None and same(client.secret_sha256, sha256(known.client_secret)):
-            return known
+            return replace(known, test=None)
     for client in clients.values():
         if client.name == CLIENT_NAME:  # nobody knows its secret any more
             await operators.delete_client(client.id)
-    created, secret = await operators.create_client(
-        NewClient(
-            name=CLIENT_NAME,
-            grant_types=frozenset(GrantType),
-            capabilities=frozenset({Capability.VOUCH, Capability.PROVISION, Capability.ENROLL}),
-            audiences=(audience,),
-            realms=(REALM,),
-        )
-    )
+    created, secret = await operators.create_client(_client(CLIENT_NAME, deployment))
     password = application.configuration.entropy.choose(ALPHANUMERIC, PASSWORD_LENGTH)
     if USERNAME in users:
         await operators.set_password(REALM, USERNAME, password)
     else:
         await operators.create_user(NewUser(REALM, USERNAME, password, label=USERNAME))
     http = deployment.issuer.rstrip("/")
-    return Demo(http, "", deployment.issuer, created.id, secret, USERNAME, password, REALM, audience)
+    return Demo(http, "", deployment.issuer, created.id, secret, USERNAME, password, REALM, _api(deployment))
+
+
+async def _tls_client(application: Application) -> str:
+    """Return the id of the client that the certificate of test mode names."""
+    operators = application.operators
+    for client in await operators.clients():
+        if client.tls_san == testing.CLIENT_SAN:
+            return client.id
+    new = _client(TLS_CLIENT_NAME, application.configuration.deployment)
+    created, _ = await operators.create_client(replace(new, tls_san=testing.CLIENT_SAN))
+    return created.id
+
+
+def _client(name: str, deployment: Deployment) -> NewClient:
+    return NewClient(
+        name=name,
+        grant_types=frozenset(GrantType),
+        capabilities=frozenset({Capability.VOUCH, Capability.PROVISION, Capability.ENROLL}),
+        audiences=(_api(deployment),),
+        realms=(REALM,),
+    )
+
+
+def _api(deployment: Deployment) -> str:
+    return deployment.issuer + "api/"
 
 
 def _with_outbox(edge: FastAPI, outbox: Outbox) -> FastAPI:
     # No CORS, and the edge has checked Host: a page elsewhere can't read the answer, whatever name it gives us.
     def messages() -> JSONResponse:
-        return JSONResponse(outbox.messages(), headers={"cache-control": "no-store"})
+        return JSONResponse([_shown(sent) for sent in outbox.messages()], headers={"cache-control": "no-store"})
 
     edge.add_api_route("/demo/outbox", messages, methods=["GET"], include_in_schema=False)
     return edge
 
 
-def read(state: Path) -> Demo:
-    """Return what a running demo wrote.
-
-    Raises:
-        StartFailed: There is no such file, or it is something else.
-    """
-    demo = _read(state / "demo.json")
-    if demo is None:
-        raise StartFailed(f"{state / 'demo.json'}: no demo has written this; start one with `make run`")
-    return demo
-
-
-def _read(path: Path) -> Demo | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Demo)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def _write(path: Path, demo: Demo) -> None:
-    """Put a new file in the old one's place, so that a reader sees one or the other."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(demo), indent=2) + b"\n")
-    new.replace(path)
+def _shown(sent: Sent) -> dict[str, Any]:
+    message = sent.message
+    time = datetime.fromtimestamp(sent.time / SECOND, UTC)
+    return {
+        "channel": message.channel,
+        "to": message.to,
+        **({"subject": sent.subject} if sent.subject else {}),
+        "text": sent.text,
+        "code": message.code,
+        "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **({} if message.payload is None else {"payload": dict(message.payload)}),
+    }

@@ -1,0 +1,6 @@
+"""`cofactor demo`: everything on, for this machine only (security.md 12). Imported by `cli` alone."""
+
+from cofactor_server.demo.running import run
+from cofactor_server.demo.written import Demo, read
+
+__all__ = ["Demo", "read", "run"]
