@@ -153,6 +153,46 @@ async def test_two_kinds_are_two_possessions_in_either_order(api: Api, world: Wo
         assert {"pwd", "otp", "hwk", "mfa"} <= set(claims["amr"])
 
 
+@pytest.mark.requirement("S41", "S191")
+async def test_a_refresh_token_of_one_kind_is_no_way_round_a_later_rule_of_two(api: Api, world: World) -> None:
+    client, user = await holder(api, world, scope="offline_access")
+    key = await with_another_key(api, world, client, user)
+    await rule(world, two_kinds=True)
+
+    login = a(MfaRequired, await api.refresh(client, user.tokens.refresh_token))
+    more = a(MfaRequired, await api.otp(client, login.mfa_token, world.otp(user.secret)))
+    made = await api.challenge(client, more.mfa_token, types=TYPES)
+    tokens = a(Tokens, await api.webauthn(client, more.mfa_token, made.oob_code, key.take(made.public_key)))
+
+    again = a(Tokens, await api.refresh(client, tokens.refresh_token))  # which has shown two
+    assert (await read(api, again.access_token))[1]["acr"] == "urn:cofactor:acr:phrh"
+
+
+async def test_two_factors_that_a_level_made_necessary_are_two_kinds_for_a_later_rule(api: Api, world: World) -> None:
+    client, user = await holder(api, world)
+    key = await with_another_key(api, world, client, user)
+    phr = "urn:cofactor:acr:phr"
+    login = a(MfaRequired, await api.password(client, ALICE, PASSWORD, scope="offline_access", acr_values=[phr]))
+    more = a(MfaRequired, await api.otp(client, login.mfa_token, world.otp(user.secret)))
+    made = await api.challenge(client, more.mfa_token, types=TYPES)
+    tokens = a(Tokens, await api.webauthn(client, more.mfa_token, made.oob_code, key.take(made.public_key)))
+    await rule(world, two_kinds=True)
+
+    a(Tokens, await api.refresh(client, tokens.refresh_token))
+
+
+@pytest.mark.requirement("S191")
+async def test_who_has_one_kind_alone_refreshes_no_more_once_two_are_asked_for(api: Api, world: World) -> None:
+    client, user = await holder(api, world, scope="offline_access")
+    await with_another_key(api, world, client, user, synced=True)
+    await rule(world, two_kinds=True)
+
+    login = a(MfaRequired, await api.refresh(client, user.tokens.refresh_token))
+    refused = await reason(api.otp(client, login.mfa_token, world.otp(user.secret)))
+
+    assert refused == "UNMET_AUTHENTICATION_REQUIREMENTS"
+
+
 @pytest.mark.requirement("S191")
 async def test_an_app_and_a_passkey_that_synchronizes_are_of_one_kind(api: Api, world: World) -> None:
     client, user = await holder(api, world)

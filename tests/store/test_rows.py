@@ -104,7 +104,7 @@ FAMILY = RefreshFamily(
     token_sha256=bytes(32),
     scope="openid offline_access",
     audience="https://api/",
-    authentication=Authentication(Level.MFA, ("pwd", "otp", "mfa"), NOW, recovery=True),
+    authentication=Authentication(Level.MFA, ("pwd", "otp", "mfa"), NOW, recovery=True, two_kinds=True),
     created_at=NOW,
     expires_at=NOW + 1,
     revoked=True,

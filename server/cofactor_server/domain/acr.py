@@ -58,6 +58,8 @@ class Authentication:
     """When the last factor was shown, in microseconds since the Unix epoch (S134)."""
     recovery: bool = False
     """Whether a recovery code was the second factor: enough to replace authenticators (S32), never a raised level."""
+    two_kinds: bool = False
+    """Whether factors of two sorts of possession were shown beside the first factor (S41)."""
 
 
 def level_of(facts: Facts) -> Level:

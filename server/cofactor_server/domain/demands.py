@@ -55,6 +55,7 @@ class Demand:
             amr=tuple(amr),
             time=max(one.time for one in each),
             recovery=any(one.recovery for one in each),
+            two_kinds=len({shown.facts.possession for shown in self.shown}) > 1,
         )
 
     def met(self, methods: Sequence[str]) -> bool:
@@ -110,8 +111,9 @@ class Wanted:
     by: tuple[str, ...] = ()
 
     def misses(self, shown: Authentication, now: int) -> bool:
-        """Whether an authentication of before is too weak, or too old."""
-        return shown.level < self.level or self.outdates(shown.time, now)
+        """Whether an authentication of before is too weak, of one kind where two are wanted, or too old."""
+        one_kind = self.two_kinds and not shown.two_kinds
+        return one_kind or shown.level < self.level or self.outdates(shown.time, now)
 
     def outdates(self, time: int, now: int) -> bool:
         """Whether what was shown at `time` is too old."""

@@ -45,7 +45,7 @@ class Rule:
 
     @property
     def wanted(self) -> Wanted:
-        """What it wants of an authentication; nothing where any second factor will do."""
+        """What it wants of an authentication; nothing, and by nobody's word, where any second factor will do."""
         if self.level is Level.ONE_FACTOR and self.max_age is None and not self.two_kinds:
             return Wanted()
         return Wanted(self.level, self.max_age, self.two_kinds, (self.id,))

@@ -358,9 +358,9 @@ class Tokens:
         return await self._settled(client, decided)
 
     async def _ruled(self, client: Client, family: RefreshFamily, target: Target) -> Wanted:
-        """Return what rules want of a refresh: how strong, how fresh; whether to ask was said at the login (S203)."""
+        """Return how strong, fresh and manifold rules want a refresh; whether to ask was said at the login (S203)."""
         rules = await self._policies.current()
-        if not any(rule.level > Level.ONE_FACTOR or rule.max_age is not None for rule in rules):
+        if not any(rule.wanted.by for rule in rules):
             return Wanted()
         account = await self._records.read(queries.account, family.user_id)
         if account is None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import Row
@@ -229,12 +229,13 @@ def of_challenge(value: Challenge) -> dict[str, Any]:
 def authentication(text: str) -> Authentication:
     """Return the authentication that a column holds as JSON."""
     value = json.loads(text)
-    return Authentication(Level(value["level"]), tuple(value["amr"]), value["time"], value["recovery"])
+    two_kinds = value.get("two_kinds", False)  # of families of before nobody can tell
+    return Authentication(Level(value["level"]), tuple(value["amr"]), value["time"], value["recovery"], two_kinds)
 
 
 def of_authentication(value: Authentication) -> str:
     """Return an authentication as JSON."""
-    return json.dumps({"level": value.level, "amr": value.amr, "time": value.time, "recovery": value.recovery})
+    return json.dumps(asdict(value))
 
 
 def refresh_family(row: Row[Any]) -> RefreshFamily:
