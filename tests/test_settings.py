@@ -80,6 +80,11 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_WORKERS", "0"),
         ("COFACTOR_ACCESS_LOG", "hunter2"),
         ("COFACTOR_DRAIN_SECONDS", "-1"),
+        ("COFACTOR_HOOK_TARGET", "hunter2"),
+        ("COFACTOR_HOOK_TARGET", "dns:///hook.example.com"),
+        ("COFACTOR_HOOK_TARGET", "https://hook.example.com:443/hunter2"),
+        ("COFACTOR_HOOK_CA_FILE", "/etc/cofactor/hook-ca.pem"),
+        ("COFACTOR_HOOK_CERT_FILE", "/etc/cofactor/hook.pem"),
         ("COFACTOR_TLS_CERT_FILE", "/etc/cofactor/cert.pem"),
         ("COFACTOR_TLS_KEY_FILE", "/etc/cofactor/key.pem"),
         ("COFACTOR_TLS_CLIENT_CA_FILE", "/etc/cofactor/ca.pem"),
@@ -95,6 +100,14 @@ def test_a_bad_setting_is_one_line_that_names_it(name: str, value: str, monkeypa
     assert name in line
     assert "\n" not in line
     assert "hunter2" not in line
+
+
+def test_a_hook_on_this_machine_is_shown_no_certificate_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_HOOK_TARGET", "dns:///127.0.0.1:50052")
+    assert load().hook() is not None
+    for name in ("CERT", "KEY"):
+        monkeypatch.setenv(f"COFACTOR_HOOK_{name}_FILE", "/etc/cofactor/hook.pem")
+    assert "COFACTOR_HOOK_CA_FILE" in refusal()
 
 
 def test_every_bad_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

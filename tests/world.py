@@ -15,6 +15,7 @@ from cofactor_server.domain.proofs import Message
 from cofactor_server.domain.users import MfaPolicy, User
 from cofactor_server.errors import DeliveryFailed
 from cofactor_server.factors.registry import Registered
+from cofactor_server.hooks.target import HookTarget
 from cofactor_server.seams import SECOND, SystemEntropy
 from cofactor_server.services.operators import NewClient, NewUser
 from cofactor_server.store.group_commit import Limits
@@ -136,6 +137,7 @@ async def world_on(
     limits: Limits | None = None,
     access_log: bool = False,
     listen_url: str = "",
+    hook: HookTarget | None = None,
     **given: object,
 ) -> AsyncIterator[World]:
     """Open a deployment on a database; a second one with the same clock and keyring is its replica."""
@@ -152,6 +154,7 @@ async def world_on(
         sender=outbox,
         password_cost=CHEAP,
         limits=limits or Limits(),
+        hook=hook,
         access_log=access_log,
     )
     async with opened(configuration) as app:

@@ -15,6 +15,8 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.errors import Unavailable
 from cofactor_server.factors import registry
 from cofactor_server.factors.registry import Registered
+from cofactor_server.hooks.deciding import HookClient
+from cofactor_server.hooks.target import HookTarget
 from cofactor_server.rest.app import PushRejected, create_app
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor
@@ -37,6 +39,7 @@ from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guardian import DeviceAccounts
 from cofactor_server.services.guessing import Guessing
+from cofactor_server.services.hooking import Hooking
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint
@@ -96,6 +99,8 @@ class Configuration:
     factors: Sequence[Registered] = ()
     """Beside the shipped and the plugged ones."""
     sender: Sender = field(default_factory=NoSender)
+    hook: HookTarget | None = None
+    """Where the operator has a say in logins."""
     password_cost: PasswordCost | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
@@ -116,6 +121,8 @@ class Application:
         self.database = database
         self._signer = signer
         self._passwords = Passwords(workers=os.cpu_count() or 1, cost=c.password_cost, entropy=entropy)
+        self.metrics = CollectorRegistry()
+        self._hook = HookClient(c.hook, self.metrics) if c.hook else None
         self._signals = Signals(Notifications(c.listen_url) if c.listen_url else None)
 
         columns = Columns(c.keyring)
@@ -169,11 +176,13 @@ class Application:
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
         self.signing_rotation = SigningRotation(records, columns, clock, entropy)
+        policy = Policy(deployment, credentials)
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
-                policy=Policy(deployment, credentials),
+                policy=policy,
                 policies=self.policies,
+                hooking=Hooking(deployment, self._hook, policy, decider),
                 browsers=browsers,
                 records=records,
                 decider=decider,
@@ -215,7 +224,6 @@ class Application:
             devices=self._devices,
             device_accounts=DeviceAccounts(pairing=pairing, records=records, decider=decider),
         )
-        self.metrics = CollectorRegistry()
         self._metrics = Metrics(self.metrics)
         self._admission = Admission(
             Callers(records, logins, access_tokens, Assertions(deployment, records, clock), clock),
@@ -249,6 +257,8 @@ class Application:
         await self._watching.close()
         await self._devices.close()
         await self._group_commit.close()
+        if self._hook is not None:
+            await self._hook.close()
         await self.configuration.sender.close()
         await self._signals.close()
         await self.database.close()

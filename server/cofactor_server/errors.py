@@ -391,6 +391,12 @@ class VouchRefused(CofactorError):
     reason = "VOUCH_REFUSED"
 
 
+class LoginDenied(CofactorError):
+    """The first factor was right, and the operator's hook refuses the login."""
+
+    reason = "LOGIN_DENIED"
+
+
 class RequestIdReused(CofactorError):
     """The request_id was used for another request."""
 
@@ -490,6 +496,7 @@ TABLE: Mapping[str, Row] = {
         "Your account has been blocked after multiple consecutive login attempts. Try again later.",
     ),
     "TOO_MANY_REQUESTS": Row("RESOURCE_EXHAUSTED", 429, "too_many_requests", "Rate limit exceeded."),
+    "LOGIN_DENIED": Row("PERMISSION_DENIED", 403, "access_denied", "The login is denied."),
     "VOUCH_REFUSED": Row("PERMISSION_DENIED", 403, "access_denied", "The vouched login is not accepted: {explanation}"),
     # Tokens that stand for a login
     "MFA_REQUIRED": Row("FAILED_PRECONDITION", 403, "mfa_required", "Multifactor authentication required"),

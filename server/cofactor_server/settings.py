@@ -20,6 +20,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
 from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
 from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
 from cofactor_server.rpc.tls import TlsFiles
@@ -146,6 +147,10 @@ class Settings(BaseSettings, DeliverySettings):
     tls_client_ca_file: Path | None = None
     plaintext_behind_proxy: bool = False
     trusted_proxies: Annotated[Words, AfterValidator(_proxies)] = ()
+    hook_target: Annotated[str, AfterValidator(check_address)] | None = None
+    hook_ca_file: Path | None = None
+    hook_cert_file: Path | None = None
+    hook_key_file: Path | None = None
     workers: int = Field(1, ge=1, le=256)
     reflection: bool = False
     access_log: bool = True
@@ -181,8 +186,19 @@ class Settings(BaseSettings, DeliverySettings):
             raise ValueError("COFACTOR_TLS_CLIENT_CA_FILE: needs COFACTOR_TLS_CERT_FILE and COFACTOR_TLS_KEY_FILE")
         if self.plaintext_behind_proxy and not self.trusted_proxies:
             raise ValueError("COFACTOR_PLAINTEXT_BEHIND_PROXY: needs COFACTOR_TRUSTED_PROXIES")
+        self._check_hook()
         self._check_webauthn()
         return self
+
+    def _check_hook(self) -> None:
+        files = {"CA": self.hook_ca_file, "CERT": self.hook_cert_file, "KEY": self.hook_key_file}
+        if self.hook_target is None and (given := [name for name, file in files.items() if file is not None]):
+            raise ValueError(f"COFACTOR_HOOK_{given[0]}_FILE: needs COFACTOR_HOOK_TARGET")
+        if (self.hook_cert_file is None) != (self.hook_key_file is None):
+            raise ValueError("COFACTOR_HOOK_CERT_FILE: a certificate takes COFACTOR_HOOK_KEY_FILE, and a key this")
+        hook = self.hook()
+        if hook is not None and hook.is_local and hook.ca_file is None and hook.certificate_file is not None:
+            raise ValueError("COFACTOR_HOOK_CERT_FILE: there is no TLS to this machine without COFACTOR_HOOK_CA_FILE")
 
     def _check_webauthn(self) -> None:
         relying_party = self.deployment().relying_party
@@ -239,6 +255,12 @@ class Settings(BaseSettings, DeliverySettings):
             user_verification=self.webauthn_user_verification,
             guardian_url=self.guardian_url or "",
         )
+
+    def hook(self) -> HookTarget | None:
+        """Return where the operator has a say in logins; None without."""
+        if self.hook_target is None:
+            return None
+        return HookTarget(self.hook_target, self.hook_ca_file, self.hook_cert_file, self.hook_key_file)
 
     def tls(self) -> TlsFiles | None:
         """Return the files of TLS; None without."""

@@ -9,6 +9,7 @@ from cofactor_server.delivery import providers
 from cofactor_server.delivery.providers import DeliveryUnusable
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE, RESTRICTED, RETIRED, SMS, VOICE
 from cofactor_server.factors import registry
+from cofactor_server.hooks.target import HookUnusable
 from cofactor_server.seams import SystemClock, SystemEntropy
 from cofactor_server.services.operators import Operators
 from cofactor_server.settings import Settings, SettingsInvalid, load
@@ -48,6 +49,12 @@ def configured(settings: Settings) -> Configuration:
     unsent = sorted(kind for kind in deployment.kinds & known.keys() & CHANNELS if not sender.carries(kind))
     if unsent:
         raise SettingsInvalid(f"COFACTOR_FACTORS: nothing carries {unsent[0]}; name a provider in COFACTOR_DELIVERY")
+    try:
+        hook = settings.hook()
+        if hook is not None:
+            hook.credentials()
+    except HookUnusable as problem:
+        raise SettingsInvalid(f"COFACTOR_HOOK_TARGET: {problem}") from None
     return Configuration(
         database_url=settings.database(),
         listen_url=settings.listens(),
@@ -56,6 +63,7 @@ def configured(settings: Settings) -> Configuration:
         clock=clock,
         entropy=entropy,
         sender=sender,
+        hook=hook,
         trusted_proxies=settings.trusted_proxies,
         push_rejected=settings.push_rejected,
         access_log=settings.access_log,

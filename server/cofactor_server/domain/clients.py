@@ -29,6 +29,8 @@ class Capability(StrEnum):
     PROVISION = "provision"
     ENROLL = "enroll"
     FORWARD_SOURCE = "forward-source"
+    HOOK_MAY_SKIP = "hook_may_skip"
+    """The operator's hook may spare its users the second factor (security.md 13)."""
 
 
 class Method(StrEnum):

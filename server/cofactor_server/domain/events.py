@@ -30,6 +30,9 @@ class EventName(StrEnum):
     TOKEN_REVOKED = "token.revoked"
     MFA_RESET = "user.mfa_reset"
     USER_DELETED = "user.deleted"
+    HOOK_FAILED = "hook.failed"
+    HOOK_DENIED = "hook.denied"
+    HOOK_SKIPPED = "hook.skipped"
 
 
 class NoticeName(StrEnum):

@@ -69,10 +69,14 @@ class Policy:
         applying = [rule for rule in rules if rule.applies(user.id, client.id, target.audience, scopes)]
         return rule_on(applying, standing, self._deployment.mfa_policy, is_enrolled=is_enrolled)
 
-    def may_remember(self, target: Target, wanted: Wanted) -> bool:
-        """Whether a remembered browser may stand for a second factor: where nothing more is wanted (security.md 13)."""
+    def may_skip(self, target: Target, wanted: Wanted) -> bool:
+        """Whether a remembered browser, or the hook, may spare the factor: where no more is wanted (security.md 13)."""
         plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.max_age is None and not wanted.by
         return plain and not self._deployment.strict and target.audience != self._deployment.mfa_audience
+
+    def usable(self, authenticators: Sequence[Authenticator]) -> list[Authenticator]:
+        """Return the authenticators that can be shown now, in the order in which they are offered."""
+        return [a for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind)]
 
     def awaited(self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]) -> Requirement:
         """Return what a second factor can be shown with.
@@ -82,7 +86,7 @@ class Policy:
         """
         demand = login.demand
         if enrolled(authenticators):
-            usable = [a for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind)]
+            usable = self.usable(authenticators)
             if demand is not None and demand.steps_up:
                 usable = demand.answered_by(usable)
                 if not usable:

@@ -25,7 +25,9 @@ from cofactor_server.domain.grants import (
     Target,
     VouchedGrant,
 )
+from cofactor_server.domain.hooks import HOOK
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import PublicKeyCredential
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.requests import Introspection, UserInfo
@@ -48,6 +50,7 @@ from cofactor_server.services import vouching
 from cofactor_server.services.apis import Apis
 from cofactor_server.services.asserting import RedeemWebAuthn
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.hooking import Asked, Hooking
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint, login_issue
@@ -86,6 +89,7 @@ class Tokens:
         deployment: Deployment,
         policy: Policy,
         policies: Policies,
+        hooking: Hooking,
         browsers: Browsers,
         records: Records,
         decider: Decider,
@@ -105,6 +109,7 @@ class Tokens:
         self._deployment = deployment
         self._policy = policy
         self._policies = policies
+        self._hooking = hooking
         self._browsers = browsers
         self._records = records
         self._decider = decider
@@ -209,16 +214,10 @@ class Tokens:
             raise InvalidCredentials(quota=taken.quota)
         await self._throttle.give_back(taken)
         # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
-        account = await self._records.read(queries.account, user.id)
-        if await self._records.read(queries.client, client.id) != client:
-            raise InvalidClient
-        if account is None or account.user.password_hash != stored:
-            raise InvalidCredentials
-        if account.user.blocked:
-            raise UserBlocked
+        account = await self._as_now(user.id, client, stored)
         now = self._clock.now()
         login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, now)
-        return await self._after_first_factor(caller, account, client, login, wanted, grant.remember_token)
+        return await self._after_first_factor(caller, account, client, login, wanted, grant)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
         target = await self._apis.granted(self._policy.target(client, grant.target))
@@ -236,7 +235,7 @@ class Tokens:
         shown_at = min(grant.authenticated_at, now)
         login = self._login(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
         account = Account(vouched.user, vouched.authenticators)
-        return await self._after_first_factor(caller, account, client, login, wanted, grant.remember_token)
+        return await self._after_first_factor(caller, account, client, login, wanted, grant)
 
     async def _provisioned(self, grant: VouchedGrant, now: int) -> User:
         user = User(
@@ -255,20 +254,37 @@ class Tokens:
             raise VouchRefused(explanation="the user is unknown")
         return standing
 
+    async def _as_now(self, user_id: str, client: Client, password_hash: str | None) -> Account:
+        """Return an account as it is after something took its time, for a client and a password that still hold."""
+        account = await self._records.read(queries.account, user_id)
+        if await self._records.read(queries.client, client.id) != client:
+            raise InvalidClient
+        if account is None or account.user.password_hash != password_hash:
+            raise InvalidCredentials
+        if account.user.blocked:
+            raise UserBlocked
+        return account
+
     async def _after_first_factor(
-        self, caller: Caller, account: Account, client: Client, login: Login, wanted: Wanted, remember_token: str
+        self,
+        caller: Caller,
+        account: Account,
+        client: Client,
+        login: Login,
+        wanted: Wanted,
+        grant: PasswordGrant | VouchedGrant,
     ) -> Outcome:
-        user, authenticators = account.user, account.authenticators
-        target, is_enrolled = Target(login.scope, login.audience), enrolled(authenticators)
-        rules = await self._policies.current()
-        ruling = self._policy.ruling(rules, user, client, target, is_enrolled=is_enrolled)
+        ruling = await self._ruling(account, client, login)
+        if self._hooking.is_on:
+            account, ruling = await self._hooked(caller, account, client, login, wanted, grant)
+        user, authenticators, target = account.user, account.authenticators, Target(login.scope, login.audience)
         wanted = wanted.joined(ruling.wanted)
         # A password is as fresh as it gets; a vouch may be of some minutes ago.
         stale = login.first_factor is FirstFactor.VOUCHED and wanted.outdates(login.first_factor_at, login.issued_at)
         login = _demanding(login, wanted, stale=stale)
         asks = ruling.asks or login.demand is not None
-        if asks and self._policy.may_remember(target, wanted):
-            asks = not await self._recognized(caller, client, login, remember_token)
+        if asks and self._policy.may_skip(target, wanted):
+            asks = not await self._recognized(caller, client, login, grant.remember_token)
         if asks:
             return self._mfa_required(login, self._policy.awaited(user, client, login, authenticators))
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
@@ -276,6 +292,33 @@ class Tokens:
             login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
         shown = authentication(login.methods, None, time=login.first_factor_at)
         return await self._mint.tokens(await self._first_factor_issue(client, login, shown), client)
+
+    async def _ruling(self, account: Account, client: Client, login: Login) -> Ruling:
+        rules, target = await self._policies.current(), Target(login.scope, login.audience)
+        return self._policy.ruling(rules, account.user, client, target, is_enrolled=enrolled(account.authenticators))
+
+    async def _hooked(
+        self,
+        caller: Caller,
+        account: Account,
+        client: Client,
+        login: Login,
+        wanted: Wanted,
+        grant: PasswordGrant | VouchedGrant,
+    ) -> tuple[Account, Ruling]:
+        """Ask the hook, and return the account and the ruling as they are when it has answered."""
+        ruling = await self._ruling(account, client, login)
+        known = await self._records.read(queries.knows, account.user.id, caller.source, login.issued_at)
+        asked = Asked(_grant_type(grant), grant.target, wanted, caller.source, known)
+        answer = await self._hooking.answer(asked, account, login, ruling)
+        user = account.user
+        account = await self._as_now(user.id, client, user.password_hash)
+        if account.user.epoch != login.epoch:
+            raise InvalidCredentials
+        ruling = await self._ruling(account, client, login)
+        hooked = self._hooking.ruled(client, login, wanted, ruling, answer)
+        await self._hooking.record(caller, login, answer, spared=ruling.asks and not hooked.asks)
+        return account, hooked
 
     async def _recognized(self, caller: Caller, client: Client, login: Login, remember_token: str) -> bool:
         browser = self._browsers.opened(remember_token)
@@ -425,8 +468,11 @@ class Tokens:
 
 
 def _demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
-    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old."""
-    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale:
+    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old.
+
+    What the hook asked for is kept, though it be any second factor (security.md 13).
+    """
+    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale and HOOK not in wanted.by:
         return login
     return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by))
 

@@ -22,6 +22,9 @@ _LOGIN = (
     .outerjoin(t.sources, and_(t.sources.c.user_id == t.users.c.id, t.sources.c.source == bindparam("source")))
     .where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
 )
+_SEEN_AT = select(t.sources.c.seen_at).where(
+    t.sources.c.user_id == bindparam("user_id"), t.sources.c.source == bindparam("source")
+)
 _AUTHENTICATORS = select(t.authenticators).where(
     t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
 )
@@ -76,6 +79,12 @@ def login(connection: Connection, realm: str, subject: str, source: str, now: in
         return None, False
     *user, seen_at = row
     return rows.user(user), bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
+
+
+def knows(connection: Connection, user_id: str, source: str, now: int) -> bool:
+    """Whether a user completed MFA from `source` lately."""
+    seen_at = connection.execute(_SEEN_AT, {"user_id": user_id, "source": source}).scalar()
+    return bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:

@@ -161,6 +161,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ACCESS_TOKEN_INVALID: _ErrorReason.ValueType  # 86
     """The access token is not ours, not for user info, expired, or revoked (RFC 6750 section 3.1)."""
+    ERROR_REASON_LOGIN_DENIED: _ErrorReason.ValueType  # 87
+    """The first factor was right, and the operator's own decision refuses the login (cofactor.hooks.v1); why is not told."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 90
     """No such resource."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 91
@@ -320,6 +322,8 @@ to it, nor, where two different kinds are asked for, one that proves possession 
 """
 ERROR_REASON_ACCESS_TOKEN_INVALID: ErrorReason.ValueType  # 86
 """The access token is not ours, not for user info, expired, or revoked (RFC 6750 section 3.1)."""
+ERROR_REASON_LOGIN_DENIED: ErrorReason.ValueType  # 87
+"""The first factor was right, and the operator's own decision refuses the login (cofactor.hooks.v1); why is not told."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 90
 """No such resource."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 91

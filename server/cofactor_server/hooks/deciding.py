@@ -1,0 +1,126 @@
+"""A client of the operator's PolicyDecisionService: 300 milliseconds, and an answer or none (security.md 13)."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from cofactor.hooks.v1.decisions_pb2_grpc import PolicyDecisionServiceStub
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from cofactor_server.domain.hooks import Answer, AsRuled, Deny, Failure, NoAnswer, Question, RequireMfa, SkipMfa
+from cofactor_server.hooks import convert
+from cofactor_server.hooks.target import HookTarget, HookUnusable
+
+SECONDS = 0.3
+"""For everything: a place in the queue, the connection, the answer."""
+AT_ONCE = 64
+"""Calls under way. Who waits for a place longer than the time there is, is not answered either: nothing piles up."""
+LOOK_SECONDS = 10
+"""How often files are looked at."""
+LARGEST_ANSWER = 16_384
+
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.enable_http_proxy", 0),  # a plaintext call to loopback must not leave the machine by `http_proxy`
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.max_receive_message_length", LARGEST_ANSWER),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 60_000),  # with these the kernel gives up a connection on which nothing arrives
+    ("grpc.keepalive_timeout_ms", 5_000),
+]
+_OUTCOMES = {AsRuled: "as_ruled", RequireMfa: "require_mfa", Deny: "deny", SkipMfa: "skip_mfa"}
+
+log = structlog.get_logger("cofactor.hooks")
+
+
+class HookClient:
+    """Asks the hook. There is no breaker: whoever could trip it would be spared what the hook denies.
+
+    Args:
+        target: Where; files are read now, and again when they were replaced.
+        metrics: Where calls are counted.
+
+    Raises:
+        HookUnusable: A file can't be read.
+    """
+
+    def __init__(self, target: HookTarget, metrics: CollectorRegistry) -> None:
+        self._target = target
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._calls = Counter(
+            "cofactor_hook_calls", "Logins the decision hook was asked about.", ("outcome",), registry=metrics
+        )
+        self._seconds = Histogram(
+            "cofactor_hook_seconds",
+            "Time until the decision hook had answered, or was given up.",
+            registry=metrics,
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, SECONDS),
+        )
+        self._stamps = target.stamps()
+        self._channel = self._opened()
+        self._looked_at = 0.0
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def decide(self, question: Question) -> Answer:
+        """Return what the hook says; never raises, whatever the hook does."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await self._answer(question)
+        self._seconds.observe(loop.time() - began)
+        match answer:
+            case NoAnswer(failure):
+                self._calls.labels(failure.value).inc()
+            case _:
+                self._calls.labels(_OUTCOMES[type(answer)]).inc()
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.gather(self._channel.close(), *self._closing)
+
+    async def _answer(self, question: Question) -> Answer:
+        request = convert.request(question)
+        try:
+            async with asyncio.timeout(SECONDS), self._places:
+                stub = PolicyDecisionServiceStub(self._current())
+                return convert.answer(await stub.Decide(request, timeout=SECONDS))
+        except TimeoutError:
+            return NoAnswer(Failure.LATE)
+        except grpc.aio.AioRpcError as error:
+            # The text may hold what the hook was asked.
+            log.warning("hook_failed", code=error.code().name)
+            return NoAnswer(_FAILURES.get(error.code(), Failure.FAILED))
+        except (grpc.RpcError, grpc.aio.UsageError):
+            return NoAnswer(Failure.FAILED)
+
+    def _current(self) -> grpc.aio.Channel:
+        """Return a channel of the files as they are: certificates of a mesh live for an hour."""
+        now = asyncio.get_running_loop().time()
+        if now < self._looked_at + LOOK_SECONDS:
+            return self._channel
+        self._looked_at = now
+        stamps = self._target.stamps()
+        if stamps in (self._stamps, ()):
+            return self._channel
+        try:
+            opened = self._opened()
+        except HookUnusable as problem:
+            log.error("hook_files_unusable", reason=str(problem))
+            return self._channel
+        closing = asyncio.ensure_future(self._channel.close(grace=SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._channel, self._stamps = opened, stamps
+        log.info("hook_files_reloaded")
+        return opened
+
+    def _opened(self) -> grpc.aio.Channel:
+        credentials = self._target.credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(self._target.address, options=_OPTIONS)
+        return grpc.aio.secure_channel(self._target.address, credentials, options=_OPTIONS)
+
+
+_FAILURES = {grpc.StatusCode.DEADLINE_EXCEEDED: Failure.LATE, grpc.StatusCode.UNAVAILABLE: Failure.AWAY}
