@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from cofactor_server.domain.deployment import Deployment
@@ -19,6 +20,7 @@ from cofactor_server.hooks.deciding import HookClient
 from cofactor_server.hooks.target import HookTarget
 from cofactor_server.rest.app import PushRejected, create_app
 from cofactor_server.rpc.callers import Admission
+from cofactor_server.rpc.grpc_web import page_methods
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
@@ -123,6 +125,7 @@ class Application:
         self._passwords = Passwords(workers=os.cpu_count() or 1, cost=c.password_cost, entropy=entropy)
         self.metrics = CollectorRegistry()
         self._hook = HookClient(c.hook, self.metrics) if c.hook else None
+        self._local: list[Interceptor] = []
         self._signals = Signals(Notifications(c.listen_url) if c.listen_url else None)
 
         columns = Columns(c.keyring)
@@ -236,21 +239,31 @@ class Application:
 
     def local_channel(self) -> LocalChannel:
         """Return a channel to the services within this process."""
-        channel = LocalChannel([self.interceptor()])
+        interceptor = self.interceptor()
+        self._local.append(interceptor)
+        channel = LocalChannel([interceptor])
         register(channel, self.services)
         return channel
 
     def http(self) -> FastAPI:
-        """Return the REST edge, over a channel within this process."""
+        """Return the HTTP edge, REST and gRPC-Web, over a channel within this process."""
         c = self.configuration
-        return create_app(
-            self.local_channel(),
+        channel = self.local_channel()
+        edge = create_app(
+            channel,
             issuer=c.deployment.issuer,
             trusted_proxies=c.trusted_proxies,
             allowed_hosts=c.allowed_hosts,
             push_rejected=c.push_rejected,
             guardian_host=bool(c.deployment.guardian_url),
         )
+        edge.router.routes.extend(Route(page.path, page, methods=["POST"]) for page in page_methods(channel))
+        return edge
+
+    def end_streams(self) -> None:
+        """End what is watched over HTTP: else one page that watches holds a stopping server."""
+        for interceptor in self._local:
+            interceptor.end_streams()
 
     async def close(self) -> None:
         """Decide what was accepted, then close everything."""

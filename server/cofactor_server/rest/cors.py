@@ -13,14 +13,24 @@ _PATHS = ("/oauth/token", "/oauth/revoke", "/userinfo")
 _BELOW = ("/mfa/", "/.well-known/")
 """Everything else has nothing for pages of others: introspection is for confidential clients, the demo for nobody."""
 
+_GRPC_WEB = "/cofactor.v1."
+
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST, PATCH, DELETE",
     "access-control-allow-headers": "Authorization, Content-Type, Auth0-Client, DPoP",
     "access-control-max-age": "600",
 }
+_PREFLIGHT_GRPC_WEB = {
+    **_PREFLIGHT,
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": (
+        "Authorization, Content-Type, Grpc-Timeout, X-Grpc-Web, X-User-Agent, cofactor-client-id"
+    ),
+}
 _EXPOSED = (
     "Location, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, Retry-After, DPoP-Nonce, WWW-Authenticate"
 )
+_EXPOSED_GRPC_WEB = "grpc-status, grpc-message, grpc-status-details-bin"
 
 
 class Cors:
@@ -32,15 +42,16 @@ class Cors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not (scope["path"] in _PATHS or scope["path"].startswith(_BELOW)):
+        if scope["type"] != "http" or not (scope["path"] in _PATHS or scope["path"].startswith((*_BELOW, _GRPC_WEB))):
             await self._app(scope, receive, send)
             return
+        grpc_web = scope["path"].startswith(_GRPC_WEB)
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
         preflight = scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers
         # It names no client: whether this one has the origin is told by the answer that follows.
         if preflight and await self._allows(origin, ""):
-            answer = Response(status_code=204, headers=_PREFLIGHT)
+            answer = Response(status_code=204, headers=_PREFLIGHT_GRPC_WEB if grpc_web else _PREFLIGHT)
             _allow(answer.headers, origin)
             await answer(scope, receive, send)
             return
@@ -50,7 +61,7 @@ class Cors:
                 answered = MutableHeaders(scope=message)
                 if origin and await self._allows(origin, scope.get("state", {}).get("client_id", "")):
                     _allow(answered, origin)
-                    answered["access-control-expose-headers"] = _EXPOSED
+                    answered["access-control-expose-headers"] = _EXPOSED_GRPC_WEB if grpc_web else _EXPOSED
                 else:
                     answered.add_vary_header("Origin")
             await send(message)

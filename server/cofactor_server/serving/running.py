@@ -131,6 +131,7 @@ async def run(
         finally:
             log.info("stopping")
             readiness.serving = False
+            application.end_streams()
             await asyncio.gather(*(part.stop() for part in parts))
 
 
