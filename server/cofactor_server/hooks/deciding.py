@@ -11,10 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from cofactor_server.domain.hooks import Answer, AsRuled, Deny, Failure, NoAnswer, Question, RequireMfa, SkipMfa
 from cofactor_server.hooks import convert
-from cofactor_server.hooks.target import HookTarget, HookUnusable
+from cofactor_server.hooks.target import SECONDS, HookTarget, HookUnusable
 
-SECONDS = 0.3
-"""For everything: a place in the queue, the connection, the answer."""
 AT_ONCE = 64
 """Calls under way. Who waits for a place longer than the time there is, is not answered either: nothing piles up."""
 LOOK_SECONDS = 10
@@ -82,10 +80,12 @@ class HookClient:
 
     async def _answer(self, question: Question) -> Answer:
         request = convert.request(question)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._target.seconds
         try:
-            async with asyncio.timeout(SECONDS), self._places:
+            async with asyncio.timeout_at(until), self._places:
                 stub = PolicyDecisionServiceStub(self._current())
-                return convert.answer(await stub.Decide(request, timeout=SECONDS))
+                return convert.answer(await stub.Decide(request, timeout=until - loop.time()))
         except TimeoutError:
             return NoAnswer(Failure.LATE)
         except grpc.aio.AioRpcError as error:
@@ -109,7 +109,7 @@ class HookClient:
         except HookUnusable as problem:
             log.error("hook_files_unusable", reason=str(problem))
             return self._channel
-        closing = asyncio.ensure_future(self._channel.close(grace=SECONDS))
+        closing = asyncio.ensure_future(self._channel.close(grace=self._target.seconds))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._channel, self._stamps = opened, stamps

@@ -8,6 +8,9 @@ import grpc
 
 from cofactor_server.origin import is_loopback
 
+SECONDS = 0.3
+"""For everything: a place in the queue, the connection, the answer. No setting makes it longer (security.md 13)."""
+
 
 class HookUnusable(Exception):
     """A file of the hook's TLS can't be read, or holds something else. The text is for the operator."""
@@ -27,6 +30,8 @@ class HookTarget:
     certificate_file: Path | None = None
     """What this server shows to be known (mTLS)."""
     key_file: Path | None = None
+    seconds: float = SECONDS
+    """How long an answer may take."""
 
     @property
     def is_local(self) -> bool:
