@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from cofactor_server.app import Application, Configuration, opened
+from cofactor_server.domain.apis import Api as ResourceServer
 from cofactor_server.domain.clients import MFA_GRANTS, Client, GrantType
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Message
@@ -80,6 +81,10 @@ class World:
         """Create a client; by default a confidential one with every grant but vouching."""
         defaults: dict[str, object] = {"name": "Shop", "grant_types": USER_GRANTS, "audiences": (API,)}
         return await self.app.operators.create_client(NewClient(**{**defaults, **given}))  # type: ignore[arg-type]
+
+    async def api(self, *scopes: str, audience: str = API) -> None:
+        """Register an API with its scopes."""
+        await self.app.apis.create(ResourceServer(audience, "API", 0, scopes))
 
     async def user(
         self,

@@ -9,7 +9,8 @@ from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 
 from tests.flows.api import Api, GrpcApi, RestApi, Traffic, grpc_edge, rest_edge
-from tests.world import MovableClock, World, world_on
+from tests.flows.steps import ORDERS
+from tests.world import API, MovableClock, World, world_on
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,13 @@ async def world(
     keyring = Keyring(root_keys, clock)
     async with world_on(prepared_url, clock=clock, keyring=keyring, access_log=True, **given) as opened:
         yield opened
+
+
+@pytest.fixture
+async def scopes(world: World) -> None:
+    """The two APIs of tests are registered, with what may be done there."""
+    for audience in (API, ORDERS):
+        await world.api("read:cart", "write:cart", "pay", audience=audience)
 
 
 @pytest.fixture(params=["grpc", "rest"])

@@ -12,6 +12,8 @@ from tests.flows.api import Api, ClientCredentials, Enrollment, MfaRequired, Ref
 from tests.world import PASSWORD, World
 
 ALICE = "alice@example.test"
+ORDERS = "https://orders.example.test/"
+"""The audience of a second API."""
 MFA_SCOPE = "enroll read:authenticators remove:authenticators"
 PERIOD = 30
 """Of an authenticator app, in seconds."""

@@ -43,6 +43,20 @@ async def test_a_scope_that_the_api_does_not_have_is_refused(api: Api, world: Wo
     assert unknown_user.reason == refused.reason
 
 
+@pytest.mark.parametrize("audiences", [(API,), ()], ids=["unregistered", "no audience"])
+async def test_where_no_api_is_registered_there_are_the_standard_scopes_alone(
+    api: Api, world: World, audiences: tuple[str, ...]
+) -> None:
+    client = await shop(world, audiences=audiences)
+    standard = "openid profile email offline_access"
+
+    user = await enrolled(api, world, client, scope=standard)
+
+    assert user.tokens.scope == standard
+    for scope in ("read:orders", "openid admin", "enroll"):
+        assert await reason(api.password(client, ALICE, PASSWORD, scope=scope)) == "INVALID_SCOPE"
+
+
 async def test_an_audience_that_is_not_the_clients_is_refused_registered_or_not(api: Api, world: World) -> None:
     await world.app.apis.create(ResourceServer("https://billing.example.test/", "Billing", 0))
     client = await shop(world)

@@ -535,6 +535,7 @@ async def test_15_an_expired_access_token_manages_nothing(wire: Wire) -> None:
 
 
 async def test_15_an_access_token_for_an_api_manages_nothing(wire: Wire) -> None:
+    await wire.world.api(*MFA_SCOPE.split())
     user = await wire.app(scope=f"openid {MFA_SCOPE}")
 
     response = await wire.post("/mfa/associate", {"authenticator_types": ["otp"]}, bearer=user.tokens.access_token)

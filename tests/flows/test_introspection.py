@@ -14,6 +14,7 @@ from tests.flows.steps import (
 )
 from tests.world import API, ISSUER, World
 
+pytestmark = pytest.mark.usefixtures("scopes")
 SCOPE = "openid offline_access read:cart"
 INACTIVE = {"active": False}
 

@@ -16,6 +16,7 @@ from tests.flows.steps import (
 )
 from tests.world import API, ISSUER, PASSWORD, World
 
+pytestmark = pytest.mark.usefixtures("scopes")
 SCOPE = "openid offline_access read:cart write:cart"
 MFA = f"{ISSUER}mfa/"
 DAY = 86_400

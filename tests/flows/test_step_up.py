@@ -138,6 +138,7 @@ async def test_a_refresh_that_is_fresh_and_strong_enough_asks_for_nothing(api: A
 
 
 @pytest.mark.requirement("S110", "S203")
+@pytest.mark.usefixtures("scopes")
 async def test_a_refresh_steps_up_its_family(api: Api, world: World) -> None:
     client, user = await holder(api, world)
     weak = a(Tokens, await api.password(client, ALICE, PASSWORD, scope="offline_access read:cart"))

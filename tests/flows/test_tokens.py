@@ -8,14 +8,14 @@ from cofactor_server.domain.clients import GrantType
 from cofactor_server.domain.users import MfaPolicy
 
 from tests.flows.api import Api, Tokens
-from tests.flows.steps import ALICE, a, enrolled, logged_in, logged_in_to_mfa, read, reason, shop
+from tests.flows.steps import ALICE, ORDERS, a, enrolled, logged_in, logged_in_to_mfa, read, reason, shop
 from tests.world import API, ISSUER, PASSWORD, USER_GRANTS, World
 
-ORDERS = "https://orders.example.test/"
 USERINFO = f"{ISSUER}userinfo"
 
 
 @pytest.mark.requirement("S107", "S130", "S151", "S152", "S153", "S154")
+@pytest.mark.usefixtures("scopes")
 async def test_an_access_token_says_who_logged_in_how_and_for_what(api: Api, world: World) -> None:
     client = await shop(world)
     user = await world.user()
@@ -119,6 +119,7 @@ async def test_an_id_token_stays_rs256_where_access_tokens_are_es256(api: Api, w
         ("", True, "", False),
     ],
 )
+@pytest.mark.usefixtures("scopes")
 async def test_a_refresh_token_takes_the_scope_and_the_grant(
     api: Api, world: World, scope: str, may_refresh: bool, granted: str, refreshes: bool
 ) -> None:
@@ -130,6 +131,7 @@ async def test_a_refresh_token_takes_the_scope_and_the_grant(
     assert (alice.tokens.scope, alice.tokens.refresh_token != "") == (granted, refreshes)
 
 
+@pytest.mark.usefixtures("scopes")
 async def test_scope_and_audience_are_those_of_the_first_request(api: Api, world: World) -> None:
     client = await shop(world, audiences=(API, ORDERS))
     alice = await enrolled(api, world, client)

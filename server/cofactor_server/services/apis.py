@@ -59,16 +59,17 @@ class Apis:
     async def granted(self, target: Target) -> Target:
         """Return what the tokens will be for, where the API knows every scope that is asked for.
 
-        An audience that is an operator's word to a client alone, and no registered API, has no scopes of its own to
-        compare with: its resource server judges them.
+        An audience that no API is registered for has the standard scopes alone: what a client may do there is an
+        operator's word, never the client's own.
 
         Raises:
-            InvalidScope: The API is registered, and without one of the scopes.
+            InvalidScope: One of the scopes is neither a standard one nor the API's.
         """
-        if not target.audience or target.audience == self._deployment.mfa_audience:
+        beyond = set(target.scope.split()) - STANDARD_SCOPES
+        if not beyond or target.audience == self._deployment.mfa_audience:
             return target
-        api = await self.find(target.audience)
-        if api is not None and not STANDARD_SCOPES.union(api.scopes).issuperset(target.scope.split()):
+        api = await self.find(target.audience) if target.audience else None
+        if api is None or not beyond.issubset(api.scopes):
             raise InvalidScope
         return target
 

@@ -75,6 +75,7 @@ async def test_a_public_client_introspects_nothing(api: Api, world: World) -> No
 @pytest.mark.requirement("S107")
 async def test_a_token_for_another_audience_manages_nothing(api: Api, world: World) -> None:
     client = await shop(world)
+    await world.api(*MFA_SCOPE.split())
     alice = await enrolled(api, world, client, scope=f"openid {MFA_SCOPE}")
 
     for token in (alice.tokens.access_token, alice.tokens.id_token):

@@ -105,6 +105,7 @@ async def test_the_strict_profile_remembers_none(given: dict[str, Any], grpc_api
     assert (await remembered(grpc_api, world, client, user)).remember_token == ""
 
 
+@pytest.mark.usefixtures("scopes")
 async def test_it_never_stands_for_a_factor_where_one_is_wanted(grpc_api: GrpcApi, world: World) -> None:
     client = await shop(world)
     user = await enrolled(grpc_api, world, client)

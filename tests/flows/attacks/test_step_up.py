@@ -70,6 +70,7 @@ async def test_a_factor_that_fails_moves_nothing(api: Api, world: World) -> None
     a(Tokens, await api.refresh(client, first))
 
 
+@pytest.mark.usefixtures("scopes")
 async def test_a_step_up_does_not_grow_the_scope(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client, scope="offline_access read:cart")
