@@ -52,6 +52,7 @@ from cofactor_server.services.origins import Origins
 from cofactor_server.services.pairing import Pairing
 from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy
+from cofactor_server.services.postage import Postage
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer
@@ -149,7 +150,7 @@ class Application:
         browsers = Browsers(deployment, sealer, clock)
         self.policies = Policies(records, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
-        guessing = Guessing(credentials)
+        guessing = Guessing(credentials, disable_after=deployment.disable_after)
         redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), browsers, clock)
 
         answering = Answering(credentials, guessing, clock)
@@ -174,7 +175,7 @@ class Application:
         tokens = TokenImports(records, credentials, recipients, clock, entropy)
         self.operators = Operators(records, self._passwords, addresses, recipients, tokens, clock, entropy)
         self.apis = Apis(deployment, records, clock)
-        dispatch = Dispatch(c.sender, credentials, decider, clock)
+        dispatch = Dispatch(c.sender, Postage(deployment, records, c.keyring, clock), credentials, decider, clock)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pydantic_settings import (
 )
 
 from cofactor_server.delivery.settings import DeliverySettings
+from cofactor_server.domain.budgets import CLIENT_SENDS, DISABLE_AFTER, LOGINS, Bucket, Pumping
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
 from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
@@ -24,7 +26,7 @@ from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
 from cofactor_server.rpc.tls import TlsFiles
-from cofactor_server.seams import MINUTE, SECOND
+from cofactor_server.seams import HOUR, MINUTE, SECOND
 
 PREFIX = "COFACTOR_"
 CONFIG_FILE = "COFACTOR_CONFIG_FILE"
@@ -134,6 +136,14 @@ class Settings(BaseSettings, DeliverySettings):
     hotp_look_ahead: int = Field(9, ge=0, le=50)
     guardian_url: Annotated[str, AfterValidator(_base_url)] | None = None
     """A host that reaches this server too, and that Guardian apps are built to call."""
+    login_attempts: int = Field(10, ge=3, le=100)
+    """Wrong passwords for one name, of which one is regained every six minutes."""
+    disable_after: int = Field(DISABLE_AFTER, ge=5, le=DISABLE_AFTER)
+    """Consecutive failures; NIST SP 800-63B-4 section 3.2.2 allows no more."""
+    client_messages_an_hour: int = Field(CLIENT_SENDS.size, ge=1, le=1_000_000)
+    pumping_messages: int = Field(50, ge=0, le=1_000_000)
+    pumping_verified: float = Field(0.1, ge=0, le=1)
+    pumping_digits: int = Field(3, ge=0, le=10)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
     webauthn_rp_id: Annotated[str, AfterValidator(_domain)] | None = None
     webauthn_origins: Words = ()
@@ -254,6 +264,10 @@ class Settings(BaseSettings, DeliverySettings):
             webauthn_origins=self.webauthn_origins,
             user_verification=self.webauthn_user_verification,
             guardian_url=self.guardian_url or "",
+            logins=replace(LOGINS, size=self.login_attempts),
+            client_sends=Bucket(self.client_messages_an_hour, HOUR // self.client_messages_an_hour),
+            pumping=Pumping(messages=self.pumping_messages, verified=self.pumping_verified, digits=self.pumping_digits),
+            disable_after=self.disable_after,
         )
 
     def hook(self) -> HookTarget | None:

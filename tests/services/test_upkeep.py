@@ -8,7 +8,7 @@ from cofactor_server.domain.authenticators import PENDING_LIFE, State
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
-from cofactor_server.store.pruning import GRACE
+from cofactor_server.store.pruning import GRACE, LONGEST_WINDOW
 from sqlalchemy import func, insert, select
 
 from tests.services.test_enrolled import authenticator
@@ -49,6 +49,10 @@ def samples(at: int) -> list[tuple[Any, dict[str, Any]]]:
         (t.sources, {"user_id": "u", "source": "x", "seen_at": at - KNOWN_SOURCE_LIFE}),
         (t.source_budgets, {"source": "x", "full_at": at}),
         (t.budgets, {"key": "x", "full_at": at}),
+        (
+            t.phone_enrollments,
+            {"user_id": "u", "authenticator_id": "x", "prefix": "+1212", "sent_at": at - LONGEST_WINDOW},
+        ),
     ]
 
 

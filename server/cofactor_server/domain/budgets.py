@@ -66,6 +66,34 @@ class Charge:
 PHONE_SENDS = Bucket(size=10, refill=HOUR)
 EMAIL_SENDS = Bucket(size=20, refill=MINUTE)
 """Messages to one user, over all of the user's addresses (contract section 8)."""
+PUSH_SENDS = Bucket(size=5, refill=MINUTE // 5)
+"""Prompts on the devices of one user, likewise."""
+CLIENT_SENDS = Bucket(size=1_000, refill=HOUR // 1_000)
+"""Text messages and calls that one client causes, over all users: each of them costs money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pumping:
+    """When messages to numbers of one prefix are stopped: whoever earns by them verifies none (S204).
+
+    Only enrollments are counted, and stopped: a number that was verified is no longer anybody's to choose.
+    """
+
+    window: int = HOUR
+    """Microseconds for which a message counts."""
+    messages: int = 50
+    """How many must have been sent before anything is concluded; 0 stops nothing ever."""
+    verified: float = 0.1
+    """Which part of them must have been answered with the right code."""
+    digits: int = 3
+    """How much of a number, beyond its country's code, makes its prefix."""
+
+    def stops(self, sent: int, verified: int) -> bool:
+        """Whether a prefix gets no more."""
+        return 0 < self.messages <= sent and verified < sent * self.verified
+
+
+PUMPING = Pumping()
 FAILED_CODES = Bucket(size=10, refill=6 * MINUTE)
 SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
 """A source's budget over all users is ten of a user's; it slows and never disables."""

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cofactor_server.domain.budgets import LOGINS, SOURCE_LOGINS, Bucket, guess_chance
+from cofactor_server.domain.budgets import (
+    CLIENT_SENDS,
+    DISABLE_AFTER,
+    LOGINS,
+    PUMPING,
+    SOURCE_LOGINS,
+    Bucket,
+    Pumping,
+    guess_chance,
+)
 from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Account, Kind
@@ -49,6 +58,12 @@ class Deployment:
     """Wrong passwords for a name, from strangers; from the owner's sources as many again."""
     source_logins: Bucket = SOURCE_LOGINS
     """Wrong passwords from a source, over all names."""
+    client_sends: Bucket = CLIENT_SENDS
+    """Text messages and calls that a client causes."""
+    pumping: Pumping = PUMPING
+    """When messages to numbers of one prefix are stopped."""
+    disable_after: int = DISABLE_AFTER
+    """Consecutive failures that disable an authenticator (S1, S56)."""
 
     def account(self, user: User) -> Account:
         """Return for whom an authenticator is enrolled, as a factor may show it."""

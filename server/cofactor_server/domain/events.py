@@ -26,6 +26,7 @@ class EventName(StrEnum):
     AUTHENTICATOR_CLONED = "authenticator.cloned"
     RECOVERY_CODE_USED = "recovery_code.used"
     RECOVERY_CODE_REGENERATED = "recovery_code.regenerated"
+    MESSAGES_STOPPED = "messages.stopped"
     REFRESH_REUSED = "refresh.reused"
     TOKEN_REVOKED = "token.revoked"
     MFA_RESET = "user.mfa_reset"

@@ -49,6 +49,8 @@ class User:
     """The budget of codes by mail, likewise."""
     prompts_since_login: int = 0
     """Prompts on devices since a login was last completed: all of them unanswered, denied or given up."""
+    push_full_at: int = 0
+    """The budget of prompts on devices, as `domain.budgets.Bucket` keeps one."""
 
     @property
     def shown_label(self) -> str:

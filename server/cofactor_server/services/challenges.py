@@ -140,8 +140,8 @@ class CreateChallenge:
             return picked
         if refusal := charge(work, user, picked.kind, now):
             return refusal
-        if picked.kind == PUSH:
-            count_prompt(work, user, picked.id, self.source, now)
+        if picked.kind == PUSH and (refusal := count_prompt(work, user, picked.id, self.source, now)):
+            return refusal
         siblings = self._siblings(picked, work.authenticators(user.id))
         context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
         context = replace(context, audience=login.audience, scope=login.scope)

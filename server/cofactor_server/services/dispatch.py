@@ -1,10 +1,12 @@
 """A message that was not sent: what it was for is taken back, as if nobody had asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE
@@ -14,6 +16,7 @@ from cofactor_server.errors import CofactorError, DeliveryFailed, FactorDisabled
 from cofactor_server.seams import Clock
 from cofactor_server.services.credentials import Credentials, remove
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.postage import Postage
 from cofactor_server.services.sending import Sender, refund
 from cofactor_server.store.work import Needs, Work
 
@@ -63,7 +66,10 @@ class Withdraw:
 class Dispatch:
     """Sends what a decision has prepared, once it is stored."""
 
-    def __init__(self, sender: Sender, credentials: Credentials, decider: Decider, clock: Clock) -> None:
+    def __init__(
+        self, sender: Sender, postage: Postage, credentials: Credentials, decider: Decider, clock: Clock
+    ) -> None:
+        self._postage = postage
         self._sender = sender
         self._credentials = credentials
         self._decider = decider
@@ -88,15 +94,20 @@ class Dispatch:
         Raises:
             DeliveryFailed: It was not sent, or nobody knows.
             DestinationRefused: Nothing arrives where it was to go.
+            TooManyMessages: The number, the client or the range of numbers gets no more for now.
         """
         if message is None:
             return
+        counted: Sequence[Charge] = ()
         try:
+            counted = await self._postage.take(challenge, message)
             await self._send(replace(message, languages=message.languages or preferred(caller.accepted_languages)))
         except CofactorError as failure:
             refunded = isinstance(failure, DeliveryFailed)
             withdraw = Withdraw(self._credentials, self._clock, challenge, refunded, code_before)
             try:
+                if refunded:
+                    await self._postage.give_back(counted)
                 # The caller's deadline was for asking; what it asked for is taken back even if that is over.
                 await self._decider.decide(replace(caller, deadline=None), withdraw)
             except CofactorError as error:

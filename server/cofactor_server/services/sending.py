@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Protocol
 
-from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN
+from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN, PUSH_SENDS
 from cofactor_server.domain.events import Notice, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
 from cofactor_server.domain.proofs import Kind, Message
@@ -82,9 +82,17 @@ def wearies(user: User, *, known: bool) -> bool:
     return not known and user.prompts_since_login >= PROMPTS_IN_VAIN
 
 
-def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> None:
-    """Count a prompt on a device, and tell the user when there were too many."""
+def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> TooManyMessages | None:
+    """Count a prompt on a device of a locked user, and tell the user when there were too many in vain.
+
+    Returns:
+        A refusal where the budget is empty; None where the device may be prompted.
+    """
+    if wait := PUSH_SENDS.wait(user.push_full_at, now):
+        return TooManyMessages(retry_after=wait / SECOND, quota=PUSH_SENDS.exhausted("prompts", wait, now))
     count = user.prompts_since_login + 1
-    work.save_user(replace(user, prompts_since_login=count))
+    full_at = PUSH_SENDS.charged(user.push_full_at, now)
+    work.save_user(replace(user, prompts_since_login=count, push_full_at=full_at))
     if count == PROMPTS_IN_VAIN:
         work.notify(Notice(user.id, NoticeName.SUSPICIOUS_FAILURES, now, authenticator_id, source))
+    return None

@@ -17,7 +17,16 @@ from cofactor_server.store import tables as t
 from cofactor_server.store.rows import AddressesOf
 from cofactor_server.store.statements import inserting
 
-_OWNED = (t.authenticators, t.challenges, t.spent, t.sources, t.browsers, t.outcomes, t.notices)
+_OWNED = (
+    t.authenticators,
+    t.challenges,
+    t.spent,
+    t.sources,
+    t.browsers,
+    t.outcomes,
+    t.notices,
+    t.phone_enrollments,
+)
 """Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
 happened (contract section 3.4); events stay as the operator's record."""
 

@@ -6,11 +6,13 @@ from sqlalchemy import Connection, Delete, and_, delete, or_, select, tuple_
 
 from cofactor_server.domain.authenticators import PENDING_LIFE, State
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
-from cofactor_server.seams import MINUTE
+from cofactor_server.seams import DAY, MINUTE
 from cofactor_server.store import tables as t
 
 ROWS = 1_000
 """A transaction's worth, so that nobody waits long for its locks."""
+LONGEST_WINDOW = DAY
+"""For which a message to a number that nobody had verified can count."""
 GRACE = 15 * MINUTE
 """How long past its time a row is kept, for replicas whose clocks differ (security.md 24)."""
 
@@ -36,6 +38,7 @@ def prune(connection: Connection, now: int) -> int:
         (t.sources, t.sources.c.seen_at < before - KNOWN_SOURCE_LIFE),
         (t.source_budgets, t.source_budgets.c.full_at < before),
         (t.budgets, t.budgets.c.full_at < before),
+        (t.phone_enrollments, t.phone_enrollments.c.sent_at < before - LONGEST_WINDOW),
         (t.authenticators, never_confirmed),
         (t.signing_keys, t.signing_keys.c.retire_at < before),  # one without that time stays
     ]

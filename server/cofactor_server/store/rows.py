@@ -44,7 +44,7 @@ class StoredOutcome:
 def user(row: Sequence[Any]) -> User:
     """Return the user a row of `users` holds."""
     user_id, realm, subject, label, epoch, blocked, created_at, mfa_policy, enrollment, password_hash, *rest = row
-    email, email_verified, phone_full_at, email_full_at, prompts_since_login = rest
+    email, email_verified, phone_full_at, email_full_at, prompts_since_login, push_full_at = rest
     return User(
         user_id,
         realm,
@@ -61,6 +61,7 @@ def user(row: Sequence[Any]) -> User:
         phone_full_at,
         email_full_at,
         prompts_since_login,
+        push_full_at,
     )
 
 
@@ -82,6 +83,7 @@ def of_user(value: User) -> dict[str, Any]:
         "phone_full_at": value.phone_full_at,
         "email_full_at": value.email_full_at,
         "prompts_since_login": value.prompts_since_login,
+        "push_full_at": value.push_full_at,
     }
 
 

@@ -94,6 +94,7 @@ users = _table(
     _instant("phone_full_at", default="0"),
     _instant("email_full_at", default="0"),
     Column("prompts_since_login", Integer, nullable=False, server_default="0"),
+    _instant("push_full_at", default="0"),
     UniqueConstraint("realm", "subject"),
 )
 
@@ -188,6 +189,18 @@ budgets = _table(
     _instant("full_at"),
     Index(None, "full_at"),
     comment="what many share: a name's wrong passwords, a number's messages; names and numbers as MACs",
+)
+
+phone_enrollments = _table(
+    "phone_enrollments",
+    Column("user_id", Text, nullable=False),
+    Column("authenticator_id", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    _instant("sent_at"),
+    PrimaryKeyConstraint("user_id", "authenticator_id"),
+    Index(None, "prefix", "sent_at"),
+    Index(None, "sent_at"),
+    comment="messages to numbers that nobody had verified, to stop those that nobody verifies",
 )
 
 refresh_families = _table(

@@ -1,0 +1,105 @@
+"""How many messages one number, one client and one range of numbers may cost, over all users and replicas.
+
+What one user may be sent is decided with the challenge (`services.sending`); this is asked once that is stored, before
+anything leaves.
+"""
+
+from collections.abc import Sequence
+
+import phonenumbers
+import structlog
+
+from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, Charge
+from cofactor_server.domain.challenges import Challenge
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.encoding import framed
+from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
+from cofactor_server.domain.proofs import Message, Purpose
+from cofactor_server.errors import TooManyMessages
+from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.records import Records
+from cofactor_server.store import budgets, postage
+from cofactor_server.vault.keyring import Keyring
+
+_PURPOSE = "destination"
+
+log = structlog.get_logger("cofactor")
+
+
+class Postage:
+    """Counts messages before they leave.
+
+    A number or address that is being enrolled may be anybody's: what it gets is counted over all users. One that was
+    confirmed is its user's, and a stranger who enrolls it again and again keeps no code from the owner.
+    """
+
+    def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
+        self._client_sends = deployment.client_sends
+        self._pumping = deployment.pumping
+        self._records = records
+        self._keyring = keyring
+        self._clock = clock
+
+    async def take(self, challenge: Challenge, message: Message) -> Sequence[Charge]:
+        """Count a message that is about to be sent.
+
+        Returns:
+            What is to be given back if it is not sent.
+
+        Raises:
+            TooManyMessages: The number, the client or the range of numbers gets no more for now; nothing was counted.
+            Unavailable: The database is away.
+        """
+        now, by_phone = self._clock.now(), message.channel in PHONE_KINDS
+        charges, prefix = [], ""
+        if message.purpose is Purpose.ENROLL and (by_phone or message.channel == EMAIL):
+            bucket, group = (PHONE_SENDS, "phone") if by_phone else (EMAIL_SENDS, EMAIL)
+            _, mac = self._keyring.mac(_PURPOSE, framed(group, message.to.casefold()))
+            charges.append(Charge(f"sent:{group}:{mac.hex()}", "messages-to-destination", bucket))
+            prefix = prefix_of(message.to, self._pumping.digits) if by_phone else ""
+        if by_phone:
+            charges.append(Charge(f"sent-by:{challenge.client_id}", "messages-of-client", self._client_sends))
+        if not charges:
+            return charges
+        stopped = Event(
+            challenge.user_id,
+            EventName.MESSAGES_STOPPED,
+            now,
+            challenge.client_id,
+            challenge.login_id,
+            challenge.authenticator_id,
+            details={"prefix": prefix},
+        )
+        match await self._records.change(postage.take, charges, stopped, prefix, self._pumping, now):
+            case budgets.Empty(charge, full_at):
+                wait, quota = charge.bucket.wait(full_at, now), charge.bucket.quota(charge.name, full_at, now)
+                log.warning("messages refused", budget=charge.name, client=challenge.client_id)
+                raise TooManyMessages(retry_after=wait / SECOND, quota=quota)
+            case postage.Stopped(wait):
+                log.warning("messages stopped", prefix=prefix)
+                raise TooManyMessages(retry_after=wait / SECOND)
+        return charges
+
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        """Uncount a message that was not sent.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        if charges:
+            await self._records.change(budgets.give_back, charges)
+
+
+def prefix_of(number: str, digits: int) -> str:
+    """Return the code of a number's country and the first digits behind it.
+
+    Args:
+        number: In E.164 form; anything else is its own prefix.
+        digits: How many.
+    """
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return number
+    return f"+{parsed.country_code}{phonenumbers.national_significant_number(parsed)[:digits]}"
