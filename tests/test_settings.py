@@ -1,8 +1,13 @@
 """Settings: what is refused, in one line that names the variable and never shows a secret."""
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cofactor_server.domain.budgets import Bucket, Pumping
+from cofactor_server.seams import MINUTE
 from cofactor_server.settings import Settings, SettingsInvalid, load
 
 URL = "postgresql://cofactor:hunter2@db/cofactor"
@@ -77,6 +82,12 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_WEBAUTHN_ORIGINS", "http://localhost:*"),
         ("COFACTOR_WEBAUTHN_ORIGINS", "android:apk-key-hash:hunter2"),
         ("COFACTOR_WEBAUTHN_USER_VERIFICATION", "hunter2"),
+        ("COFACTOR_LOGIN_ATTEMPTS", "0"),
+        ("COFACTOR_DISABLE_AFTER", "101"),
+        ("COFACTOR_CLIENT_MESSAGES_AN_HOUR", "0"),
+        ("COFACTOR_PUMPING_MESSAGES", "-1"),
+        ("COFACTOR_PUMPING_VERIFIED", "1.5"),
+        ("COFACTOR_PUMPING_DIGITS", "hunter2"),
         ("COFACTOR_WORKERS", "0"),
         ("COFACTOR_ACCESS_LOG", "hunter2"),
         ("COFACTOR_DRAIN_SECONDS", "-1"),
@@ -205,6 +216,28 @@ def test_signals_pass_over_postgresql_or_not_at_all(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("COFACTOR_LISTEN_URL_FILE")
     monkeypatch.setenv("COFACTOR_LISTEN_URL", "sqlite:///x")
     assert refusal().startswith("COFACTOR_LISTEN_URL: ")
+
+
+LIMITS: dict[str, tuple[str, str, Any]] = {
+    "COFACTOR_LOGIN_ATTEMPTS": ("5", "logins", Bucket(5, 6 * MINUTE)),
+    "COFACTOR_DISABLE_AFTER": ("50", "disable_after", 50),
+    "COFACTOR_CLIENT_MESSAGES_AN_HOUR": ("60", "client_sends", Bucket(60, MINUTE)),
+    "COFACTOR_PUMPING_MESSAGES": ("0", "pumping", Pumping(messages=0)),
+    "COFACTOR_PROFILE": ("strict", "strict", True),
+    "COFACTOR_MFA_TOKEN_MINUTES": ("5", "mfa_token_life", 5 * MINUTE),
+    "COFACTOR_HOTP_LOOK_AHEAD": ("3", "hotp_look_ahead", 3),
+}
+
+
+@pytest.mark.requirement("S197")
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(LIMITS, 2)))
+def test_setting_one_limit_moves_no_other(one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load().deployment()
+    monkeypatch.setenv(one, LIMITS[one][0])
+    monkeypatch.setenv(other, LIMITS[other][0])
+
+    moved = {name: value for _, name, value in (LIMITS[one], LIMITS[other])}
+    assert load().deployment() == replace(before, **moved)
 
 
 def test_keys_are_registered_for_the_issuers_own_host_and_pages_unless_others_are_named() -> None:

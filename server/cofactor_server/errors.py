@@ -27,7 +27,7 @@ class Quota:
     """A budget as whoever is refused sees it."""
 
     name: str
-    """Such as `failed-codes`; docs/security.md has them all."""
+    """Such as `failed-codes`; docs/limits.md has them all."""
     limit: int
     remaining: int
     resets_at: int

@@ -37,6 +37,7 @@ USER = user(
     phone_full_at=NOW + 7,
     email_full_at=NOW + 8,
     prompts_since_login=9,
+    push_full_at=NOW + 9,
 )
 CLIENT = Client(
     id="c",

@@ -19,6 +19,7 @@ from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.demo import testing, written
 from cofactor_server.demo.outbox import Outbox, Sent
 from cofactor_server.demo.written import Demo
+from cofactor_server.domain.budgets import UNBOUNDED, Pumping
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
@@ -110,6 +111,12 @@ def _configuration(state: Path, address: str, outbox: Outbox, clock: Clock) -> C
         # Browsers take no address for a relying party: security keys work on pages of localhost.
         webauthn_rp_id=LOCALHOST,
         webauthn_origins=(ANY_LOCALHOST,),
+        # Nothing leaves this machine, and one client does everything, with a few numbers that nobody answers. What one
+        # user is sent stays bounded, since applications have to bear that.
+        number_sends=UNBOUNDED,
+        address_sends=UNBOUNDED,
+        client_sends=UNBOUNDED,
+        pumping=Pumping(messages=0),
     )
     return Configuration(
         database_url=f"sqlite:///{state / f'demo-{port}.sqlite3'}",

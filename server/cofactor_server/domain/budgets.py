@@ -70,6 +70,8 @@ PUSH_SENDS = Bucket(size=5, refill=MINUTE // 5)
 """Prompts on the devices of one user, likewise."""
 CLIENT_SENDS = Bucket(size=1_000, refill=HOUR // 1_000)
 """Text messages and calls that one client causes, over all users: each of them costs money."""
+UNBOUNDED = Bucket(size=1_000_000, refill=1)
+"""For what reaches nobody and costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 from cofactor_server.domain.budgets import (
     CLIENT_SENDS,
     DISABLE_AFTER,
+    EMAIL_SENDS,
     LOGINS,
+    PHONE_SENDS,
     PUMPING,
     SOURCE_LOGINS,
     Bucket,
@@ -58,6 +60,10 @@ class Deployment:
     """Wrong passwords for a name, from strangers; from the owner's sources as many again."""
     source_logins: Bucket = SOURCE_LOGINS
     """Wrong passwords from a source, over all names."""
+    number_sends: Bucket = PHONE_SENDS
+    """Text messages and calls to a number that is being enrolled, over all users."""
+    address_sends: Bucket = EMAIL_SENDS
+    """Mails to an address that is being enrolled, likewise."""
     client_sends: Bucket = CLIENT_SENDS
     """Text messages and calls that a client causes."""
     pumping: Pumping = PUMPING

@@ -29,7 +29,7 @@ from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.services.sending import charge, count_prompt, wearies
+from cofactor_server.services.sending import charge, count_prompt, prompts_refused
 from cofactor_server.services.standing import login_refusal
 from cofactor_server.store.work import Needs, Work
 
@@ -135,20 +135,20 @@ class CreateChallenge:
         if user is None:
             return MfaTokenStale()
         known = bool(self.source) and work.is_known(user.id, self.source, now)
-        picked = self._pick(work.authenticators(user.id), no_push=wearies(user, known=known))
+        picked = self._pick(work.authenticators(user.id), no_push=prompts_refused(user, now, known=known))
         if isinstance(picked, CofactorError):
             return picked
         if refusal := charge(work, user, picked.kind, now):
             return refusal
-        if picked.kind == PUSH and (refusal := count_prompt(work, user, picked.id, self.source, now)):
-            return refusal
+        if picked.kind == PUSH:
+            count_prompt(work, user, picked.id, self.source, now)
         siblings = self._siblings(picked, work.authenticators(user.id))
         context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
         context = replace(context, audience=login.audience, scope=login.scope)
         owner = (login.id, self.client.id, login.epoch)
         return prepare(work, self.credentials, self.entropy, picked, context, owner)
 
-    def _pick(self, mine: Sequence[Authenticator], *, no_push: bool) -> Authenticator | CofactorError:
+    def _pick(self, mine: Sequence[Authenticator], *, no_push: TooManyMessages | None) -> Authenticator | CofactorError:
         if not enrolled(mine):
             return AssociationRequired()
         request = self.request
@@ -168,8 +168,9 @@ class CreateChallenge:
         fitting = [a for a in fitting if not request.kinds or a.kind in request.kinds]
         if not fitting:
             return ChallengeTypeUnsupported(explanation=self._explained(answering))
-        offered = [a for a in fitting if a.kind != PUSH or not no_push]
-        return offered[0] if offered else TooManyMessages()
+        if no_push is None:
+            return fitting[0]
+        return next((a for a in fitting if a.kind != PUSH), no_push)
 
     def _siblings(self, picked: Authenticator, mine: list[Authenticator]) -> tuple[Any, ...]:
         """Return what else may answer: nothing where the request names an authenticator."""

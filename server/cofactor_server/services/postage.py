@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import phonenumbers
 import structlog
 
-from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, Charge
+from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.encoding import framed
@@ -35,8 +35,7 @@ class Postage:
     """
 
     def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
-        self._client_sends = deployment.client_sends
-        self._pumping = deployment.pumping
+        self._deployment = deployment
         self._records = records
         self._keyring = keyring
         self._clock = clock
@@ -51,15 +50,15 @@ class Postage:
             TooManyMessages: The number, the client or the range of numbers gets no more for now; nothing was counted.
             Unavailable: The database is away.
         """
-        now, by_phone = self._clock.now(), message.channel in PHONE_KINDS
+        now, by_phone, bounds = self._clock.now(), message.channel in PHONE_KINDS, self._deployment
         charges, prefix = [], ""
         if message.purpose is Purpose.ENROLL and (by_phone or message.channel == EMAIL):
-            bucket, group = (PHONE_SENDS, "phone") if by_phone else (EMAIL_SENDS, EMAIL)
+            bucket, group = (bounds.number_sends, "phone") if by_phone else (bounds.address_sends, EMAIL)
             _, mac = self._keyring.mac(_PURPOSE, framed(group, message.to.casefold()))
             charges.append(Charge(f"sent:{group}:{mac.hex()}", "messages-to-destination", bucket))
-            prefix = prefix_of(message.to, self._pumping.digits) if by_phone else ""
+            prefix = prefix_of(message.to, bounds.pumping.digits) if by_phone else ""
         if by_phone:
-            charges.append(Charge(f"sent-by:{challenge.client_id}", "messages-of-client", self._client_sends))
+            charges.append(Charge(f"sent-by:{challenge.client_id}", "messages-of-client", bounds.client_sends))
         if not charges:
             return charges
         stopped = Event(
@@ -71,7 +70,7 @@ class Postage:
             challenge.authenticator_id,
             details={"prefix": prefix},
         )
-        match await self._records.change(postage.take, charges, stopped, prefix, self._pumping, now):
+        match await self._records.change(postage.take, charges, stopped, prefix, bounds.pumping, now):
             case budgets.Empty(charge, full_at):
                 wait, quota = charge.bucket.wait(full_at, now), charge.bucket.quota(charge.name, full_at, now)
                 log.warning("messages refused", budget=charge.name, client=challenge.client_id)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN, PUSH_SENDS
 from cofactor_server.domain.events import Notice, NoticeName
-from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
+from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH
 from cofactor_server.domain.proofs import Kind, Message
 from cofactor_server.domain.users import User
 from cofactor_server.errors import TooManyMessages, Unimplemented
@@ -50,11 +50,13 @@ class NoSender:
 
 
 def refund(work: Work, user: User, kind: Kind) -> None:
-    """Give back what `charge` took, for a message that was not sent."""
+    """Give back what `charge` or `count_prompt` took of a budget, for a message that was not sent."""
     if kind in PHONE_KINDS:
         work.save_user(replace(user, phone_full_at=PHONE_SENDS.refunded(user.phone_full_at)))
     elif kind == EMAIL:
         work.save_user(replace(user, email_full_at=EMAIL_SENDS.refunded(user.email_full_at)))
+    elif kind == PUSH:
+        work.save_user(replace(user, push_full_at=PUSH_SENDS.refunded(user.push_full_at)))
 
 
 def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | None:
@@ -82,17 +84,19 @@ def wearies(user: User, *, known: bool) -> bool:
     return not known and user.prompts_since_login >= PROMPTS_IN_VAIN
 
 
-def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> TooManyMessages | None:
-    """Count a prompt on a device of a locked user, and tell the user when there were too many in vain.
-
-    Returns:
-        A refusal where the budget is empty; None where the device may be prompted.
-    """
+def prompts_refused(user: User, now: int, *, known: bool) -> TooManyMessages | None:
+    """Return why no device of a user is prompted now: it would wear the user down, or the budget is empty."""
+    if wearies(user, known=known):
+        return TooManyMessages()
     if wait := PUSH_SENDS.wait(user.push_full_at, now):
         return TooManyMessages(retry_after=wait / SECOND, quota=PUSH_SENDS.exhausted("prompts", wait, now))
+    return None
+
+
+def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> None:
+    """Count a prompt on a device of a locked user, and tell the user when there were too many in vain."""
     count = user.prompts_since_login + 1
     full_at = PUSH_SENDS.charged(user.push_full_at, now)
     work.save_user(replace(user, prompts_since_login=count, push_full_at=full_at))
     if count == PROMPTS_IN_VAIN:
         work.notify(Notice(user.id, NoticeName.SUSPICIOUS_FAILURES, now, authenticator_id, source))
-    return None

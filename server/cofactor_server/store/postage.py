@@ -60,8 +60,9 @@ def _count(
 ) -> Stopped | None:
     """Count a message to a number that is being enrolled, unless its prefix is stopped.
 
-    What was verified is read where it stands anyway, so that no login pays for this. Replicas that ask at once may
-    overrun by as many as they are.
+    What was verified is read where it stands anyway, so that no login pays for this. Whoever takes from a client's
+    budget waits for its row: of the messages of one client none is overlooked, of those that other clients cause in
+    the same instant one each may be.
     """
     since = now - pumping.window
     sent, verified, first = connection.execute(_LATELY, {"prefix": prefix, "since": since}).one()

@@ -11,13 +11,15 @@ from cofactor_server.domain.proofs import Signed
 
 from tests.factors.devices import base64url
 from tests.factors.ed25519 import Ed25519
-from tests.flows.api import Api, Pending, Tokens
-from tests.flows.attacks.tools import MALLORY, outcome, reason, rows
+from tests.flows.api import Api, GrpcApi, Pending, Tokens
+from tests.flows.attacks.tools import MALLORY, outcome, reason, refusal, rows
 from tests.flows.phones import APPROVED, KINDS, Shop, phone_shop, prompted
 from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, mfa_access_token, shop
 from tests.world import World
 
 OURS, THEIRS = "198.51.100.7", "203.0.113.66"
+EVERY_12_SECONDS = 12
+"""How often a user's devices may be prompted for long (contract section 8)."""
 THIEF = Ed25519(b"thief".ljust(32))
 
 
@@ -316,6 +318,7 @@ async def test_strangers_cause_ten_prompts_in_vain_and_no_more(api: Api, world: 
     user, phone = await phones.of_new_user(api, client)
     api.source = THEIRS
     for number in range(10):
+        world.clock.advance(EVERY_12_SECONDS)
         mfa_token, challenge = await prompted(api, client, phone)
         assert challenge.oob_code
         if number % 2:
@@ -337,13 +340,48 @@ async def test_strangers_cause_ten_prompts_in_vain_and_no_more(api: Api, world: 
     assert (await prompted(api, client, phone))[1].oob_code
 
 
+@pytest.mark.requirement("S12", "S97")
+async def test_a_user_is_prompted_five_times_at_once_and_then_every_twelve_seconds(
+    api: Api, world: World, phones: Shop
+) -> None:
+    client = await shop(world)
+    _, phone = await phones.of_new_user(api, client)
+    for _ in range(5):
+        await prompted(api, client, phone)
+    login = await logged_in_to_mfa(api, client)
+
+    refused = await refusal(api.challenge(client, login.mfa_token, authenticator_id=phone.id))
+
+    assert refused.reason == "TOO_MANY_MESSAGES"
+    assert refused.retry_after == pytest.approx(EVERY_12_SECONDS, abs=1)
+    assert (await api.challenge(client, login.mfa_token)).type == "otp"
+    world.clock.advance(EVERY_12_SECONDS)
+    assert (await prompted(api, client, phone))[1].oob_code
+
+
+async def test_a_prompt_that_was_not_sent_costs_none_of_the_budget(
+    grpc_api: GrpcApi, world: World, phones: Shop
+) -> None:
+    client = await shop(world)
+    _, phone = await phones.of_new_user(grpc_api, client)
+    world.outbox.down.add("push")
+    login = await logged_in_to_mfa(grpc_api, client)
+    said = [await reason(grpc_api.challenge(client, login.mfa_token, authenticator_id=phone.id)) for _ in range(7)]
+    world.outbox.down.clear()
+
+    assert said == ["DELIVERY_FAILED"] * 7
+    assert (await prompted(grpc_api, client, phone))[1].oob_code
+
+
 async def test_a_login_by_other_means_ends_the_count(api: Api, world: World, phones: Shop) -> None:
     client = await shop(world)
     user, phone = await phones.of_new_user(api, client)
     for _ in range(9):
+        world.clock.advance(EVERY_12_SECONDS)
         await prompted(api, client, phone)
     await mfa_access_token(api, world, client, user)
     for _ in range(10):
+        world.clock.advance(EVERY_12_SECONDS)
         await prompted(api, client, phone)
 
     login = await logged_in_to_mfa(api, client)
