@@ -1,6 +1,7 @@
 """Transactions that fail: what is told apart, and what a database that comes back finds."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -167,7 +168,7 @@ async def test_a_locked_sqlite_is_contention_and_then_unlocked(tmp_path: Path) -
 
 async def test_a_sqlite_folder_that_is_gone_is_a_database_away(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'folder' / 'a.sqlite3'}")
-    (tmp_path / "folder").rmdir()
+    shutil.rmtree(tmp_path / "folder")
     try:
         with pytest.raises(DatabaseAway):
             await database.transact(one)
