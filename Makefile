@@ -28,10 +28,10 @@ NPM := $(if $(findstring $(CURDIR)/.tools,$(NODE)),$(CURDIR)/.tools/node/bin/npm
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test check format proto bench matrix clean lock
+.PHONY: help .venv run test test-clients check format proto bench matrix clean lock
 
 help:  ## list the commands
-	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 # --- set-up -------------------------------------------------------------------------------------------------------
 .venv: .venv/.dev $(WIRE)/node_modules/.made  ## install everything the other commands need
@@ -70,6 +70,10 @@ run: .venv/.run  ## start a demo: HTTP_PORT=8080 GRPC_PORT=50051 STATE_DIR=.cofa
 
 test: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
 	$(PYTEST) $(TEST_ARGS)
+
+# Each client's own Makefile finds or installs its toolchain.
+test-clients: .venv/.dev $(NODE)  ## build and test the clients of all languages: LANGUAGES="go rust"
+	$(BIN)/python -m tests.clients $(LANGUAGES)
 
 matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requirement, tests, result
 	$(PYTEST) -p tests.matrix $(TEST_ARGS)

@@ -1,0 +1,1 @@
+"""The Python client against a live server: its rows, and what a fault does to it."""
