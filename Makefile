@@ -25,6 +25,7 @@ WIRE := tests/wire/js
 export NODE := $(or $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null \
 	&& command -v node),$(CURDIR)/.tools/node/bin/node)
 NPM := $(if $(findstring $(CURDIR)/.tools,$(NODE)),$(CURDIR)/.tools/node/bin/npm,npm)
+include tools/go.mk
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 .DEFAULT_GOAL := help
@@ -83,7 +84,7 @@ bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
 	$(BIN)/python -m tests.bench.watching
 
 # --keep-going would hide which check failed first; this order has the cheap ones first.
-check: .venv/.dev .tools/proto/.made  ## judge the code without running it
+check: .venv/.dev .tools/proto/.made | $(GO)  ## judge the code without running it
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/buf lint
@@ -94,13 +95,14 @@ check: .venv/.dev .tools/proto/.made  ## judge the code without running it
 	$(BIN)/mypy
 	cd server && ../$(BIN)/deptry cofactor_server
 	cd clients/python && ../../$(BIN)/deptry cofactor
+	$(MAKE) -C clients/go check
 
 format: .venv/.dev  ## format Python and protos, repair what can be
 	$(BIN)/ruff check --fix-only --exit-zero --quiet
 	$(BIN)/ruff format
 	$(BIN)/buf format --write
 
-proto: .tools/proto/.made  ## generate the Python code of protos/
+proto: .venv/.dev .tools/proto/.made | $(GO)  ## generate the Python and Go code of protos/
 	tools/proto.sh
 
 # Without this machine's settings: the lock records the public index, also where a mirror is set.
