@@ -56,6 +56,11 @@ func WithClientID(clientID string) Option {
 	}
 }
 
+// WithoutCredentials sends none, whatever an option before it said.
+func WithoutCredentials() Option {
+	return func(s *settings) { s.credentials = nil }
+}
+
 // WithAuthorities trusts the certificate authorities of a PEM file, instead of the system's.
 func WithAuthorities(file string) Option {
 	return func(s *settings) { s.security.authorities = file }

@@ -16,7 +16,8 @@ import (
 
 const domain = "cofactor.v1"
 
-// Error is why a call failed; errors.As finds it in what every call of a [Client] returns.
+// Error is why a call failed; errors.As finds it in what every unary call of a [Client] returns, and
+// [Client.Watch] and [Client.AwaitTokens].
 type Error struct {
 	// Code is gRPC's.
 	Code codes.Code
@@ -37,7 +38,7 @@ type Error struct {
 
 // Violation is what is wrong with one field of a request.
 type Violation struct {
-	// Field is a path, such as "vouched.realm".
+	// Field is a path, such as "realm".
 	Field string
 	// Description is for developers.
 	Description string

@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
-	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func (a *App) Code(ctx context.Context) (string, error) {
 		}
 	}
 	a.last = now.Unix() / a.period
-	return a.at(a.last), nil
+	return a.CodeAt(now), nil
 }
 
 // WrongCode returns a code that no time near the server's has.
@@ -83,7 +82,7 @@ func (a *App) WrongCode(ctx context.Context) (string, error) {
 	}
 	right := map[string]bool{}
 	for step := now.Unix()/a.period - 20; step <= now.Unix()/a.period+20; step++ {
-		right[a.at(step)] = true
+		right[a.CodeAt(time.Unix(step*a.period, 0))] = true
 	}
 	for guess := 0; ; guess++ {
 		if code := fmt.Sprintf("%0*d", a.digits, guess); !right[code] {
@@ -92,13 +91,14 @@ func (a *App) WrongCode(ctx context.Context) (string, error) {
 	}
 }
 
-// at returns the code of a time step, RFC 4226 section 5.3.
-func (a *App) at(step int64) string {
+// CodeAt returns the code that the app shows at a time, whether it was returned before or not.
+func (a *App) CodeAt(now time.Time) string {
 	mac := hmac.New(a.hash, a.secret)
-	_ = binary.Write(mac, binary.BigEndian, step)
-	sum := mac.Sum(nil)
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(now.Unix()/a.period)))
+	sum := mac.Sum(nil) // RFC 4226 section 5.3, from here
 	number := binary.BigEndian.Uint32(sum[sum[len(sum)-1]&0x0f:]) & 0x7fffffff
-	return fmt.Sprintf("%0*d", a.digits, number%uint32(math.Pow10(a.digits)))
+	digits := fmt.Sprintf("%0*d", a.digits, number)
+	return digits[len(digits)-a.digits:]
 }
 
 // scan reads what a barcode says.

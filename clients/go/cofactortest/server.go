@@ -6,7 +6,7 @@
 //
 // The server is `cofactor demo --test`, from the command that the environment variable COFACTOR_COMMAND holds
 // (arguments are split at spaces), by default `cofactor`. Where COFACTOR_DEMO names the demo.json of one that runs,
-// [ForTest] joins that one.
+// [ForTest] and [JoinOrStart] join that one.
 package cofactortest
 
 import (
@@ -103,7 +103,7 @@ func Join(file string) (*Server, error) {
 // ForTest joins the server that COFACTOR_DEMO names, or starts one for this test alone.
 func ForTest(t testing.TB) *Server {
 	t.Helper()
-	server, err := joinOrStart(t.Context())
+	server, err := JoinOrStart(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,9 @@ func ForTest(t testing.TB) *Server {
 	return server
 }
 
-func joinOrStart(ctx context.Context) (*Server, error) {
+// JoinOrStart is ForTest for a TestMain, where all tests share a server: joins the server that COFACTOR_DEMO names, or
+// starts one.
+func JoinOrStart(ctx context.Context) (*Server, error) {
 	if file := os.Getenv("COFACTOR_DEMO"); file != "" {
 		return Join(file)
 	}
