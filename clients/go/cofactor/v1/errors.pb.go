@@ -160,6 +160,8 @@ const (
 	ErrorReason_ERROR_REASON_ANOTHER_KIND_REQUIRED ErrorReason = 85
 	// The access token is not ours, not for user info, expired, or revoked (RFC 6750 section 3.1).
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID ErrorReason = 86
+	// The first factor was right, and the operator's own decision refuses the login (cofactor.hooks.v1); why is not told.
+	ErrorReason_ERROR_REASON_LOGIN_DENIED ErrorReason = 87
 	// No such resource.
 	ErrorReason_ERROR_REASON_NOT_FOUND ErrorReason = 90
 	// The HTTP method is not served here.
@@ -242,6 +244,7 @@ var (
 		84: "ERROR_REASON_FACTOR_RETIRED",
 		85: "ERROR_REASON_ANOTHER_KIND_REQUIRED",
 		86: "ERROR_REASON_ACCESS_TOKEN_INVALID",
+		87: "ERROR_REASON_LOGIN_DENIED",
 		90: "ERROR_REASON_NOT_FOUND",
 		91: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		92: "ERROR_REASON_REQUEST_TOO_LARGE",
@@ -313,6 +316,7 @@ var (
 		"ERROR_REASON_FACTOR_RETIRED":                    84,
 		"ERROR_REASON_ANOTHER_KIND_REQUIRED":             85,
 		"ERROR_REASON_ACCESS_TOKEN_INVALID":              86,
+		"ERROR_REASON_LOGIN_DENIED":                      87,
 		"ERROR_REASON_NOT_FOUND":                         90,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":                91,
 		"ERROR_REASON_REQUEST_TOO_LARGE":                 92,
@@ -354,7 +358,7 @@ var File_cofactor_v1_errors_proto protoreflect.FileDescriptor
 
 const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\xff\x13\n" +
+	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\x9e\x14\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n" +
@@ -418,7 +422,8 @@ const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10S\x12\x1f\n" +
 	"\x1bERROR_REASON_FACTOR_RETIRED\x10T\x12&\n" +
 	"\"ERROR_REASON_ANOTHER_KIND_REQUIRED\x10U\x12%\n" +
-	"!ERROR_REASON_ACCESS_TOKEN_INVALID\x10V\x12\x1a\n" +
+	"!ERROR_REASON_ACCESS_TOKEN_INVALID\x10V\x12\x1d\n" +
+	"\x19ERROR_REASON_LOGIN_DENIED\x10W\x12\x1a\n" +
 	"\x16ERROR_REASON_NOT_FOUND\x10Z\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10[\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_TOO_LARGE\x10\\\x12\x1c\n" +
