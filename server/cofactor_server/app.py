@@ -39,6 +39,7 @@ from cofactor_server.services.deciding import Decider
 from cofactor_server.services.devices import Devices
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
+from cofactor_server.services.explaining import Explaining
 from cofactor_server.services.guardian import DeviceAccounts
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.hooking import Hooking
@@ -175,18 +176,33 @@ class Application:
         tokens = TokenImports(records, credentials, recipients, clock, entropy)
         self.operators = Operators(records, self._passwords, addresses, recipients, tokens, clock, entropy)
         self.apis = Apis(deployment, records, clock)
-        dispatch = Dispatch(c.sender, Postage(deployment, records, c.keyring, clock), credentials, decider, clock)
+        postage = Postage(deployment, records, c.keyring, clock)
+        dispatch = Dispatch(c.sender, postage, credentials, decider, clock)
         self.notices = Notices(records, recipients, c.sender, clock)
         self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
         self.rotation = Rotation(records, columns, c.keyring)
         self.signing_rotation = SigningRotation(records, columns, clock, entropy)
         policy = Policy(deployment, credentials)
+        hooking = Hooking(deployment, self._hook, policy, decider)
+        throttle = Throttle(deployment, records, c.keyring, clock)
+        self.explaining = Explaining(
+            deployment=deployment,
+            policy=policy,
+            policies=self.policies,
+            hooking=hooking,
+            credentials=credentials,
+            apis=self.apis,
+            records=records,
+            throttle=throttle,
+            postage=postage,
+            clock=clock,
+        )
         self.services = Services(
             tokens=Tokens(
                 deployment=deployment,
                 policy=policy,
                 policies=self.policies,
-                hooking=Hooking(deployment, self._hook, policy, decider),
+                hooking=hooking,
                 browsers=browsers,
                 records=records,
                 decider=decider,
@@ -199,7 +215,7 @@ class Application:
                 origins=Origins(records, clock),
                 signer=signer,
                 passwords=self._passwords,
-                throttle=Throttle(deployment, records, c.keyring, clock),
+                throttle=throttle,
                 clock=clock,
                 entropy=entropy,
             ),
@@ -227,6 +243,7 @@ class Application:
             ),
             devices=self._devices,
             device_accounts=DeviceAccounts(pairing=pairing, records=records, decider=decider),
+            explaining=self.explaining,
         )
         self._metrics = Metrics(self.metrics)
         self._admission = Admission(

@@ -11,6 +11,7 @@ from cofactor.v1 import challenges_pb2 as challenges
 from cofactor.v1 import tokens_pb2 as tokens
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
+from cofactor.v1.policies_pb2_grpc import PolicyServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.rpc.server import build_server, listen
 from google.protobuf import json_format
@@ -68,6 +69,7 @@ class GrpcApi:
         self.tokens = TokenServiceStub(channel)
         self.challenges = ChallengeServiceStub(channel)
         self.authenticators = AuthenticatorServiceStub(channel)
+        self.policies = PolicyServiceStub(channel)
         self.source = ""
 
     async def issue(

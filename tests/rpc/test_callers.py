@@ -5,7 +5,7 @@ import base64
 from typing import Any
 
 import pytest
-from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, policies_pb2, tokens_pb2
 from cofactor_server.domain.callers import Caller
 from cofactor_server.rpc import testing
 from cofactor_server.rpc.callers import RULES, RuleMissing, check_complete
@@ -13,7 +13,7 @@ from cofactor_server.rpc.server import HEALTH, REFLECTION, SERVICES
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_health.v1 import health_pb2
 
-from tests.rpc.worlds import EDGE, PUBLIC, SECRET, SERVER, Edge, bearer, by, in_process, refusal
+from tests.rpc.worlds import EDGE, PUBLIC, SECRET, SERVER, SUPPORT, Edge, bearer, by, in_process, refusal
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -49,6 +49,7 @@ REQUESTS: dict[str, Any] = {
         update_mask=FieldMask(paths=["name"]),
     ),
     "DeleteDeviceAccount": guardian_pb2.DeleteDeviceAccountRequest(device_token="t", id="dev_1"),
+    "ExplainDecision": policies_pb2.ExplainDecisionRequest(subject="alice"),
     "GetRichConsent": guardian_pb2.GetRichConsentRequest(id="c", transaction_token="t", proof="p"),
 }
 
@@ -57,6 +58,7 @@ CALLERS: dict[str, Metadata] = {
     "nobody": NOBODY,
     "public client": by(PUBLIC),
     "confidential client": by(SERVER),
+    "confidential client that manages users": by(SUPPORT),
     "confidential client without its secret": by(SERVER)[:1],
     "wrong secret": (*by(SERVER)[:1], ("cofactor-client-secret", "wrong")),
     "unknown client": (("cofactor-client-id", "unknown"),),
@@ -95,6 +97,7 @@ LOGINS = {
     "*": "INVALID_CLIENT",
     "public client": "MISSING_PARAMETER",
     "confidential client": "MISSING_PARAMETER",
+    "confidential client that manages users": "MISSING_PARAMETER",
     "client and its mfa_token": "",
     "public client and its mfa_token": "",
     "client and another's mfa_token": "MFA_TOKEN_FOREIGN",
@@ -108,6 +111,7 @@ _BEARERS = {
     "nobody": "BEARER_MISSING",
     "public client": "BEARER_MISSING",
     "confidential client": "BEARER_MISSING",
+    "confidential client that manages users": "BEARER_MISSING",
     "confidential client without its secret": "BEARER_MISSING",
     "wrong secret": "BEARER_MISSING",
     "unknown client": "BEARER_MISSING",
@@ -133,6 +137,11 @@ EXPECTED: dict[str, dict[str, str]] = {
         "public client and its mfa_token": "CALLER_NOT_ALLOWED",
     },
     "CheckOrigin": {"*": ""},
+    "ExplainDecision": {
+        **{name: "CALLER_NOT_ALLOWED" for name, answer in CLIENTS.items() if answer == ""},
+        "*": "INVALID_CLIENT",
+        "confidential client that manages users": "",
+    },
     "GetUserInfo": {
         **{name: "INSUFFICIENT_SCOPE" for name in CALLERS if "access token" in name},
         **dict.fromkeys(_SILENT, "BEARER_MISSING"),
@@ -178,6 +187,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "cofactor.v1.ChallengeService": edge.challenges,
         "cofactor.v1.AuthenticatorService": edge.authenticators,
         "cofactor.v1.DeviceAccountService": edge.device_accounts,
+        "cofactor.v1.PolicyService": edge.policies,
     }[service]
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,

@@ -9,12 +9,15 @@ import grpc.aio
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 from cofactor.v1.guardian_pb2_grpc import DeviceAccountServiceStub
+from cofactor.v1.policies_pb2_grpc import PolicyServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.callers import Access, Caller, Device
 from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.demands import Wanted
+from cofactor_server.domain.explanations import Consequence, DecisionQuestion, Explanation, HookWord
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
 from cofactor_server.domain.guardian import (
     DeviceAccount,
@@ -26,6 +29,7 @@ from cofactor_server.domain.guardian import (
     RichConsent,
 )
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.prompts import DeviceEvent, Listening
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import (
@@ -39,6 +43,7 @@ from cofactor_server.domain.requests import (
     Paired,
     UserInfo,
 )
+from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.errors import AccessTokenInvalid, BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor
@@ -54,6 +59,7 @@ from prometheus_client import CollectorRegistry
 
 PUBLIC = Client("spa", "Single-page app", 0)
 SERVER = Client("backend", "Backend", 0, secret_sha256=b"x" * 32)
+SUPPORT = Client("support", "Support", 0, secret_sha256=b"x" * 32, capabilities=frozenset({Capability.USERS_MANAGE}))
 EDGE = Client("edge", "Edge", 0, secret_sha256=b"x" * 32, capabilities=frozenset({Capability.FORWARD_SOURCE}))
 SECRET = "right horse"
 LOGINS = {"login-of-spa": "spa", "login-of-backend": "backend", "login-of-edge": "edge"}
@@ -106,7 +112,7 @@ class World:
 
     # services.callers
     async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
-        client = {c.id: c for c in (PUBLIC, SERVER, EDGE)}.get(client_id or "")
+        client = {c.id: c for c in (PUBLIC, SERVER, EDGE, SUPPORT)}.get(client_id or "")
         if client is None or secret != (SECRET if client.confidential else None):
             raise InvalidClient
         return client
@@ -152,6 +158,23 @@ class World:
     async def user_info(self, caller: Caller) -> UserInfo:
         self.ask("user_info", caller)
         return UserInfo("usr_1")
+
+    async def explain(self, caller: Caller, asked: DecisionQuestion) -> Explanation:
+        self.ask("explain", caller, asked)
+        return Explanation(
+            Consequence.TOKENS,
+            Ruling(MfaPolicy.NEVER, False, ("client",), Wanted()),
+            Wanted(),
+            HookWord.ABSENT,
+            may_be_remembered=True,
+            is_enrolled=False,
+            source_known=False,
+            kinds=(),
+            authenticators=(),
+            budgets=(),
+            wait=0,
+            now=0,
+        )
 
     # services.tokens, challenges, authenticators
     async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:
@@ -288,13 +311,17 @@ class Edge:
     def device_accounts(self) -> Any:
         return DeviceAccountServiceStub(self.channel)
 
+    @property
+    def policies(self) -> Any:
+        return PolicyServiceStub(self.channel)
+
 
 def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequence[str] = ()) -> Interceptor:
     return Interceptor(Admission(world, Sources(trusted_proxies)), Metrics(registry))
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world, world, world, Devices(world), DeviceAccounts(world))
+    return Services(world, world, world, world, world, Devices(world), DeviceAccounts(world), world)
 
 
 @asynccontextmanager

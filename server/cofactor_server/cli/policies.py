@@ -11,9 +11,12 @@ from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.seams import SECOND
 
 if TYPE_CHECKING:
+    from cofactor_server.domain.explanations import BudgetStanding, Explanation
     from cofactor_server.domain.policies import Rule
 
-app = typer.Typer(no_args_is_help=True, help="Add, list and remove rules; servers follow within five seconds.")
+app = typer.Typer(
+    no_args_is_help=True, help="Add, list and remove rules, which servers follow within five seconds; explain."
+)
 
 
 class Strength(StrEnum):
@@ -109,3 +112,119 @@ def remove(rule: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = F
         dump({"removed": rule})
     else:
         say(f"{rule}: removed")
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Argument(metavar="NAME", help="What the user calls itself.")],
+    client: Annotated[str, typer.Option(help="The id of the client that the user would log in at.")],
+    realm: Annotated[str, typer.Option(help="Default: COFACTOR_DEFAULT_REALM.")] = "",
+    audience: Annotated[str, typer.Option(help="Default: the client's first.")] = "",
+    scope: Annotated[str, typer.Option(help="Values with spaces between them.")] = "",
+    acr: Annotated[list[Strength] | None, typer.Option(help="What the client would want; may be repeated.")] = None,
+    max_age: Annotated[int | None, typer.Option(min=0, help="Likewise, in seconds.")] = None,
+    source: Annotated[str, typer.Option(metavar="ADDRESS", help="Where from. Default: nobody knows.")] = "",
+    vouched: Annotated[bool, typer.Option("--vouched", help="The client vouches for the first factor.")] = False,
+    ask_hook: Annotated[bool, typer.Option("--ask-hook", help="Ask COFACTOR_HOOK_TARGET, as a dry run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Explain what a login would be asked for, by whose word, and where every counter stands. Nothing changes."""
+    from cofactor_server.cli.opening import within
+    from cofactor_server.domain.callers import Caller
+    from cofactor_server.domain.explanations import DecisionQuestion
+    from cofactor_server.domain.grants import Target
+    from cofactor_server.errors import CofactorError, NotFound, Unavailable
+    from cofactor_server.rpc.source import counted
+
+    where = counted(source)
+    if source and not where:
+        raise Problem(f"{source} is no address")
+    values = tuple(Level[strength.name].acr for strength in acr or ())
+    target = Target(scope, audience, values, max_age * SECOND if max_age is not None else None)
+    asked = DecisionQuestion(user, realm, client, target, vouched, where, ask_hook)
+    try:
+        found = within(lambda application, _: application.explaining.explain(Caller(), asked))
+    except NotFound:
+        raise Problem("there is no such client or user") from None
+    except Unavailable:
+        raise
+    except CofactorError as refused:
+        raise Problem(str(refused)) from None
+    if as_json:
+        dump(_explained(found))
+    else:
+        _tell(found)
+
+
+def _explained(found: "Explanation") -> dict[str, Any]:
+    ruling, wanted = found.ruling, found.wanted
+    return {
+        "outcome": found.consequence,
+        "policy": ruling.policy,
+        "decided_by": list(ruling.by),
+        "acr": wanted.level.acr if wanted.level > Level.ONE_FACTOR else None,
+        "two_kinds": wanted.two_kinds,
+        "max_age": wanted.max_age // SECOND if wanted.max_age is not None else None,
+        "wanted_by": list(wanted.by),
+        "hook": found.hook,
+        "may_be_remembered": found.may_be_remembered,
+        "enrolled": found.is_enrolled,
+        "source_known": found.source_known,
+        "kinds": list(found.kinds),
+        "unlocked_at": _later(found, found.wait),
+        "budgets": [_budget(budget) for budget in found.budgets],
+        "authenticators": [
+            {
+                "id": standing.authenticator.id,
+                "state": standing.authenticator.state,
+                "offered": standing.offered,
+                "consecutive_failures": standing.authenticator.guard.failures,
+                "disabled_at_failures": standing.disabled_at,
+                "unlocked_at": _later(found, standing.wait),
+                "budgets": [_budget(budget) for budget in standing.budgets],
+            }
+            for standing in found.authenticators
+        ],
+    }
+
+
+def _later(found: "Explanation", wait: int) -> str | None:
+    return instant(found.now + wait) if wait else None
+
+
+def _budget(budget: "BudgetStanding") -> dict[str, Any]:
+    quota = budget.quota
+    grows = budget.regains and quota.remaining < quota.limit
+    return {
+        "name": quota.name,
+        "limit": quota.limit,
+        "remaining": quota.remaining,
+        "next_at": instant(quota.resets_at * SECOND) if grows else None,
+        "applies": budget.applies,
+    }
+
+
+def _tell(found: "Explanation") -> None:
+    view = _explained(found)
+    demands = [name for name in ("acr", "two_kinds", "max_age") if view[name]]
+    say(f"outcome     {view['outcome']}{': ' if found.kinds else ''}{', '.join(found.kinds)}")
+    say(f"policy      {view['policy']}, by {', '.join(view['decided_by'])}")
+    if demands:
+        wants = ", ".join(str(view[name]) if name == "acr" else f"{name} {view[name]}" for name in demands)
+        say(f"wanted      {wants}, by {', '.join(view['wanted_by'])}")
+    say(f"hook        {view['hook']}")
+    say(f"enrolled    {'yes' if found.is_enrolled else 'no'}; source {'known' if found.source_known else 'unknown'}")
+    if found.wait:
+        say(f"locked      until {view['unlocked_at']}")
+    rows = [("", *_row(budget)) for budget in view["budgets"]]
+    for standing in view["authenticators"]:
+        state = str(standing["state"]) if standing["offered"] else f"{standing['state']}, not offered"
+        failures = f"{standing['consecutive_failures']} failures in a row"
+        rows.append((standing["id"], f"{state}; {failures}", "", standing["unlocked_at"] or "", ""))
+        rows += [(standing["id"], *_row(budget)) for budget in standing["budgets"]]
+    table(("of", "what", "left", "next or unlocked", "counts"), rows)
+
+
+def _row(budget: dict[str, Any]) -> tuple[str, str, str, str]:
+    left = f"{budget['remaining']} of {budget['limit']}"
+    return budget["name"], left, budget["next_at"] or "", "yes" if budget["applies"] else ""

@@ -29,6 +29,8 @@ class Capability(StrEnum):
     PROVISION = "provision"
     ENROLL = "enroll"
     FORWARD_SOURCE = "forward-source"
+    USERS_MANAGE = "users:manage"
+    """It may name users of its realms without a token of theirs (security.md 5)."""
     HOOK_MAY_SKIP = "hook_may_skip"
     """The operator's hook may spare its users the second factor (security.md 13)."""
 

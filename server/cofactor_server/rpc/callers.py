@@ -1,6 +1,7 @@
 """Who may call what: one table, and how a call's credentials become its Caller (security.md 5).
 
-A user named in a request does not exist in v1: whose authenticators a call concerns is said by its bearer token alone.
+Whose authenticators a call concerns is said by its bearer token. A client names a user in a request only with the
+capability `users:manage`.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from google.protobuf.descriptor import ServiceDescriptor
 
 from cofactor_server.domain.callers import Access, Caller
-from cofactor_server.domain.clients import Client
+from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.logins import Login
 from cofactor_server.errors import (
     BearerInvalid,
@@ -64,6 +65,14 @@ class ByClient:
 
     confidential: bool = False
     """Whether public clients are refused."""
+    capability: Capability | None = None
+    """What it must have been given."""
+
+    def admits(self, client: Client) -> bool:
+        """Whether a client that is who it says may call."""
+        if self.confidential and not client.confidential:
+            return False
+        return self.capability is None or self.capability in client.capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ RULES: Mapping[str, Rule] = {
     "/cofactor.v1.DeviceAccountService/UpdateDeviceAccount": ByDevice(),
     "/cofactor.v1.DeviceAccountService/DeleteDeviceAccount": ByDevice(),
     "/cofactor.v1.DeviceAccountService/GetRichConsent": ByDevice(),
+    "/cofactor.v1.PolicyService/ExplainDecision": ByClient(confidential=True, capability=Capability.USERS_MANAGE),
     "/grpc.health.v1.Health/Check": Anyone(),
     "/grpc.health.v1.Health/List": Anyone(),
     "/grpc.health.v1.Health/Watch": Anyone(),
@@ -200,9 +210,9 @@ class Admission:
         self, rule: Rule | None, presented: Credentials, context: Any
     ) -> tuple[Client | None, Login | None, Access | None]:
         match rule:
-            case ByClient(confidential):
+            case ByClient():
                 client = await self._client(presented, context)
-                if confidential and not client.confidential:
+                if not rule.admits(client):
                     raise CallerNotAllowed
                 return client, None, None
             case ByLogin(or_device=True) if not presented.of_client and presented.bearer is None:

@@ -1,15 +1,16 @@
 """What follows a first factor: tokens, a challenge, or a first enrollment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
 from cofactor_server.domain.clients import Client, GrantType
-from cofactor_server.domain.demands import Wanted, kind_reach
+from cofactor_server.domain.demands import Demand, Wanted, kind_reach
 from cofactor_server.domain.deployment import MFA_SCOPES, Deployment
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
 from cofactor_server.domain.grants import Target
+from cofactor_server.domain.hooks import HOOK
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.policies import Rule, Ruling, rule_on
 from cofactor_server.domain.proofs import Kind
@@ -116,3 +117,13 @@ def wanted_of(target: Target) -> Wanted:
         raise UnmetAuthenticationRequirements
     by = (*(("acr_values",) if levels else ()), *(("max_age",) if target.max_age is not None else ()))
     return Wanted(min(levels, default=Level.ONE_FACTOR), target.max_age, by=by)
+
+
+def demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
+    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old.
+
+    What the hook asked for is kept, though it be any second factor (security.md 13).
+    """
+    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale and HOOK not in wanted.by:
+        return login
+    return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by))

@@ -14,6 +14,7 @@ from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.encoding import framed
 from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.explanations import BudgetStanding
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS
 from cofactor_server.domain.proofs import Message, Purpose
 from cofactor_server.errors import TooManyMessages
@@ -58,7 +59,7 @@ class Postage:
             charges.append(Charge(f"sent:{group}:{mac.hex()}", "messages-to-destination", bucket))
             prefix = prefix_of(message.to, bounds.pumping.digits) if by_phone else ""
         if by_phone:
-            charges.append(Charge(f"sent-by:{challenge.client_id}", "messages-of-client", bounds.client_sends))
+            charges.append(self._of_client(challenge.client_id))
         if not charges:
             return charges
         stopped = Event(
@@ -79,6 +80,21 @@ class Postage:
                 log.warning("messages stopped", prefix=prefix)
                 raise TooManyMessages(retry_after=wait / SECOND)
         return charges
+
+    async def standing(self, client_id: str) -> BudgetStanding:
+        """Return where the budget of a client's messages stands, counting nothing.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        charge, now = self._of_client(client_id), self._clock.now()
+        taken = await self._records.read(budgets.standing, [charge])
+        (full_at,) = taken.full_at
+        quota = charge.bucket.quota(charge.name, full_at, now)
+        return BudgetStanding(quota, charge.bucket.wait(full_at, now), applies=True)
+
+    def _of_client(self, client_id: str) -> Charge:
+        return Charge(f"sent-by:{client_id}", "messages-of-client", self._deployment.client_sends)
 
     async def give_back(self, charges: Sequence[Charge]) -> None:
         """Uncount a message that was not sent.

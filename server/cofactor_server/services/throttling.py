@@ -2,13 +2,14 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.encoding import framed
+from cofactor_server.domain.explanations import BudgetStanding
 from cofactor_server.errors import Quota, TooManyAttempts
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.records import Records
@@ -59,11 +60,7 @@ class Throttle:
             TooManyAttempts: The budget of the name or of the source is empty; nothing was counted.
             Unavailable: The database is away.
         """
-        _, mac = self._keyring.mac(_PURPOSE, framed(realm, normalized(name)))
-        whose = "known" if known else "strangers"
-        charges = [Charge(f"login:{whose}:{mac.hex()}", "login-attempts", self._logins)]
-        if source:
-            charges.append(Charge(f"login-source:{source}", "login-attempts-of-source", self._source_logins))
+        charges = [self._of_name(realm, name, "known" if known else "strangers"), *self._of_source(source)]
         now = self._clock.now()
         taken = await self._records.change(budgets.take, charges, now)
         match taken:
@@ -73,6 +70,34 @@ class Throttle:
                 raise TooManyAttempts(retry_after=wait / SECOND, quota=quota)
         of_name = charges[0]
         return Try(charges, of_name.bucket.quota(of_name.name, taken.full_at[0], now))
+
+    async def standing(self, realm: str, name: str, source: str, *, known: bool) -> tuple[BudgetStanding, ...]:
+        """Return where the budgets of a name and a source stand, counting nothing; as `take` has its arguments.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        strangers, owners = (self._of_name(realm, name, whose) for whose in ("strangers", "known"))
+        charges = [
+            (replace(strangers, name="login-attempts-of-strangers"), not known),
+            (replace(owners, name="login-attempts-of-known-sources"), known),
+            *((charge, True) for charge in self._of_source(source)),
+        ]
+        now = self._clock.now()
+        taken = await self._records.read(budgets.standing, [charge for charge, _ in charges])
+        return tuple(
+            BudgetStanding(charge.bucket.quota(charge.name, full_at, now), charge.bucket.wait(full_at, now), applies)
+            for (charge, applies), full_at in zip(charges, taken.full_at, strict=True)
+        )
+
+    def _of_name(self, realm: str, name: str, whose: str) -> Charge:
+        _, mac = self._keyring.mac(_PURPOSE, framed(realm, normalized(name)))
+        return Charge(f"login:{whose}:{mac.hex()}", "login-attempts", self._logins)
+
+    def _of_source(self, source: str) -> Sequence[Charge]:
+        if not source:
+            return ()
+        return [Charge(f"login-source:{source}", "login-attempts-of-source", self._source_logins)]
 
     async def give_back(self, counted: "Try") -> None:
         """Uncount a try that was none: the password was right, or never looked at.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, Level, authentication
+from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, authentication
 from cofactor_server.domain.authenticators import enrolled
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Capability, Client, GrantType
@@ -25,7 +25,6 @@ from cofactor_server.domain.grants import (
     Target,
     VouchedGrant,
 )
-from cofactor_server.domain.hooks import HOOK
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import PublicKeyCredential
@@ -57,7 +56,7 @@ from cofactor_server.services.minting import Mint, login_issue
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.origins import Origins
 from cofactor_server.services.policies import Policies
-from cofactor_server.services.policy import Policy, Requirement, wanted_of
+from cofactor_server.services.policy import Policy, Requirement, demanding, wanted_of
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer, RedeemOob, RedeemOtp, RedeemRecoveryCode, Request
 from cofactor_server.services.refreshing import Presented, Refresh, WantsMfa
@@ -281,7 +280,7 @@ class Tokens:
         wanted = wanted.joined(ruling.wanted)
         # A password is as fresh as it gets; a vouch may be of some minutes ago.
         stale = login.first_factor is FirstFactor.VOUCHED and wanted.outdates(login.first_factor_at, login.issued_at)
-        login = _demanding(login, wanted, stale=stale)
+        login = demanding(login, wanted, stale=stale)
         asks = ruling.asks or login.demand is not None
         if asks and self._policy.may_skip(target, wanted):
             asks = not await self._recognized(caller, client, login, grant.remember_token)
@@ -465,16 +464,6 @@ class Tokens:
         if login.client_id != client.id:
             raise MfaTokenForeign
         return Request(login, client, caller.source, new_id(self._entropy, ""), repeat, remember)
-
-
-def _demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
-    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old.
-
-    What the hook asked for is kept, though it be any second factor (security.md 13).
-    """
-    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale and HOOK not in wanted.by:
-        return login
-    return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by))
 
 
 def _first_factor(amr: Sequence[str]) -> tuple[str, ...]:

@@ -65,6 +65,11 @@ def take(connection: Connection, charges: Sequence[Charge], now: int) -> Taken |
     return Taken(tuple(full_at))
 
 
+def standing(connection: Connection, charges: Sequence[Charge]) -> Taken:
+    """Return where the buckets of charges stand, taking from none."""
+    return Taken(tuple(connection.execute(_FULL_AT, {"key": charge.key}).scalar() or 0 for charge in charges))
+
+
 def give_back(connection: Connection, charges: Sequence[Charge]) -> None:
     """Give back what was taken."""
     for charge in charges:

@@ -25,6 +25,7 @@ _LOGIN = (
 _SEEN_AT = select(t.sources.c.seen_at).where(
     t.sources.c.user_id == bindparam("user_id"), t.sources.c.source == bindparam("source")
 )
+_SOURCE_FULL_AT = select(t.source_budgets.c.full_at).where(t.source_budgets.c.source == bindparam("source"))
 _AUTHENTICATORS = select(t.authenticators).where(
     t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
 )
@@ -85,6 +86,18 @@ def knows(connection: Connection, user_id: str, source: str, now: int) -> bool:
     """Whether a user completed MFA from `source` lately."""
     seen_at = connection.execute(_SEEN_AT, {"user_id": user_id, "source": source}).scalar()
     return bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
+
+
+def source(connection: Connection, user_id: str, address: str, now: int) -> tuple[bool, int]:
+    """Return whether a user completed MFA from an address lately, and where the budget of guesses from there stands."""
+    full_at = connection.execute(_SOURCE_FULL_AT, {"source": address}).scalar() or 0
+    return knows(connection, user_id, address, now), full_at
+
+
+def account_named(connection: Connection, realm: str, subject: str) -> Account | None:
+    """Return the account of the user of a name in a realm; None if there is none."""
+    user = user_named(connection, realm, subject)
+    return account(connection, user.id) if user is not None else None
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:

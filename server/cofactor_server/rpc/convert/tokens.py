@@ -110,7 +110,7 @@ def origin(request: pb.CheckOriginRequest) -> tuple[str, str]:
 def _password(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     grant = request.password
     username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
-    password, target = _secret(fields, grant.password), _target(grant.target, fields)
+    password, target = _secret(fields, grant.password), token_target(grant.target, fields)
     return PasswordGrant(username, password, target=target, remember_token=_remember_token(grant, fields))
 
 
@@ -119,14 +119,14 @@ def _password_realm(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     username = fields.required("username", grant.username, USERNAME_LENGTH, NAME)
     password = _secret(fields, grant.password)
     realm = fields.required("realm", grant.realm, REALM_LENGTH, NAME)
-    target, remember_token = _target(grant.target, fields), _remember_token(grant, fields)
+    target, remember_token = token_target(grant.target, fields), _remember_token(grant, fields)
     return PasswordGrant(username, password, realm, target, by_realm=True, remember_token=remember_token)
 
 
 def _refresh_token(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     grant = request.refresh_token
     refresh_token = fields.required("refresh_token", grant.refresh_token, TOKEN_LENGTH, VISIBLE)
-    return RefreshTokenGrant(refresh_token, _target(grant.target, fields))
+    return RefreshTokenGrant(refresh_token, token_target(grant.target, fields))
 
 
 def _mfa_otp(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
@@ -191,7 +191,7 @@ def _vouched(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
         raise MissingParameter(parameter="authenticate_time")
     time = instant(fields, "authenticate_time", grant.authenticate_time)
     label = fields.text("label", grant.label, LABEL_LENGTH, NAME)
-    target, remember_token = _target(grant.target, fields), _remember_token(grant, fields)
+    target, remember_token = token_target(grant.target, fields), _remember_token(grant, fields)
     return VouchedGrant(realm, subject, methods, time, label, target, remember_token)
 
 
@@ -211,7 +211,8 @@ _GRANTS: Mapping[str, Callable[[pb.IssueTokenRequest, Fields], Grant]] = {
 }
 
 
-def _target(target: pb.TokenTarget, fields: Fields) -> Target:
+def token_target(target: pb.TokenTarget, fields: Fields) -> Target:
+    """Return what tokens are to be for; note what is wrong with it."""
     scope = fields.text("scope", target.scope, SCOPE_LENGTH, SCOPE)
     audience = fields.text("audience", target.audience, AUDIENCE_LENGTH, VISIBLE)
     if not target.acr_values and not target.HasField("max_age"):

@@ -1,0 +1,104 @@
+"""Why a login is asked for what it is asked for, told without anybody logging in."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.demands import Wanted
+from cofactor_server.domain.grants import Target
+from cofactor_server.domain.policies import Ruling
+from cofactor_server.domain.proofs import Kind
+from cofactor_server.errors import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionQuestion:
+    """A login that nobody attempts."""
+
+    subject: str
+    realm: str = ""
+    """Empty for the deployment's default."""
+    client_id: str = ""
+    """Empty for the caller."""
+    target: Target = field(default_factory=Target)
+    vouched: bool = False
+    source: str = ""
+    """In its counted form; empty for none."""
+    ask_hook: bool = False
+
+
+class Consequence(StrEnum):
+    """What the answer to a login would be."""
+
+    TOKENS = "tokens"
+    MFA_REQUIRED = "mfa_required"
+    ENROLLMENT_REQUIRED = "enrollment_required"
+    BLOCKED = "blocked"
+    DENIED = "denied"
+    UNREACHABLE = "unreachable"
+
+
+class HookWord(StrEnum):
+    """What the operator's hook says."""
+
+    ABSENT = "absent"
+    NOT_ASKED = "not_asked"
+    AS_RULED = "as_ruled"
+    REQUIRES_MFA = "requires_mfa"
+    DENIES = "denies"
+    SKIPS_MFA = "skips_mfa"
+    MAY_NOT_SKIP_MFA = "may_not_skip_mfa"
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStanding:
+    """Where a budget stands."""
+
+    quota: Quota
+    wait: int
+    """Microseconds until one can be taken; 0 if now."""
+    applies: bool
+    """Whether the login would be counted in it."""
+    regains: bool = True
+    """Whether time gives anything back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatorStanding:
+    """What stands between an authenticator and a login."""
+
+    authenticator: Authenticator
+    offered: bool
+    disabled_at: int
+    """Failures in a row that disable it; 0 where none does."""
+    budgets: tuple[BudgetStanding, ...]
+
+    @property
+    def wait(self) -> int:
+        """Microseconds until a code may be tried; 0 if now."""
+        return longest_wait(self.budgets)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would follow a right first factor, and what stands before it."""
+
+    consequence: Consequence
+    ruling: Ruling
+    wanted: Wanted
+    hook: HookWord
+    may_be_remembered: bool
+    is_enrolled: bool
+    source_known: bool
+    kinds: tuple[Kind, ...]
+    authenticators: tuple[AuthenticatorStanding, ...]
+    budgets: tuple[BudgetStanding, ...]
+    wait: int
+    """Microseconds until the first factor may be tried; 0 if now."""
+    now: int
+
+
+def longest_wait(budgets: tuple[BudgetStanding, ...]) -> int:
+    """Return microseconds until every budget that applies lets one be taken."""
+    return max((budget.wait for budget in budgets if budget.applies), default=0)
