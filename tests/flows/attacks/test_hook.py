@@ -60,6 +60,7 @@ async def asked(api: Api, client: ClientCredentials, **target: Any) -> bool:
     return isinstance(await api.password(client, ALICE, PASSWORD, **target), MfaRequired)
 
 
+@pytest.mark.usefixtures("scopes")
 async def test_it_is_told_who_logs_in_to_what_and_what_policy_says(api: Api, world: World, hook: HookServer) -> None:
     client = await shop(world)
     user = await world.user()
@@ -173,6 +174,7 @@ async def test_it_spares_users_of_a_trusted_client_and_their_tokens_say_one_fact
 
 
 @pytest.mark.parametrize("policy", [ALWAYS])
+@pytest.mark.usefixtures("scopes")
 async def test_it_spares_no_factor_that_somebody_wants(
     policy: MfaPolicy, grpc_api: GrpcApi, world: World, hook: HookServer
 ) -> None:
