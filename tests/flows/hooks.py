@@ -1,7 +1,7 @@
 """An operator's hook: a real server that answers what a test tells it to, and remembers what it was asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,8 +17,8 @@ SKIP = pb.DecideResponse(skip_mfa=pb.SkipMfa())
 Says = pb.DecideResponse | bytes | grpc.StatusCode | Literal["nothing"]
 
 
-def require(*acr_values: str, two_kinds: bool = False) -> pb.DecideResponse:
-    return pb.DecideResponse(require_mfa=pb.RequireMfa(acr_values=acr_values, two_kinds=two_kinds))
+def require(*acr_values: str, two_kinds: bool = False, kinds: Sequence[str] = ()) -> pb.DecideResponse:
+    return pb.DecideResponse(require_mfa=pb.RequireMfa(acr_values=acr_values, two_kinds=two_kinds, kinds=kinds))
 
 
 def deny(note: str = "") -> pb.DecideResponse:

@@ -34,11 +34,17 @@ class Demand:
     generation: int = 0
     decided_by: tuple[str, ...] = ()
     """Whose word this is, such as `acr_values`, a rule's id or `hook`."""
+    kinds: tuple[Kind, ...] | None = None
+    """The kinds that may be shown; None for every kind."""
 
     @property
     def steps_up(self) -> bool:
         """Whether not any second factor will do."""
-        return self.level > Level.ONE_FACTOR or self.two_kinds or bool(self.shown)
+        return self.level > Level.ONE_FACTOR or self.two_kinds or bool(self.shown) or self.kinds is not None
+
+    def takes(self, kind: Kind) -> bool:
+        """Whether factors of a kind may be shown at all."""
+        return self.kinds is None or kind in self.kinds
 
     def joined(self, shown: Shown) -> "Demand":
         """Return the demand after one more factor was shown."""
@@ -76,6 +82,8 @@ class Demand:
 
     def admits(self, authenticator: Authenticator) -> bool:
         """Whether an authenticator may still be shown, as far as can be told before it is."""
+        if not self.takes(authenticator.kind):
+            return False
         if not self.shown:
             return True
         if authenticator.kind == RECOVERY_CODE or any(s.group == authenticator.group for s in self.shown):
@@ -85,7 +93,7 @@ class Demand:
 
     def answered_by(self, usable: Iterable[Authenticator]) -> list[Authenticator]:
         """Return those of the usable authenticators that lead to what is demanded, in their order."""
-        mine = list(usable)
+        mine = [a for a in usable if self.takes(a.kind)]
         if self.two_kinds and not self.shown:
             return [a for a in mine if any(self._pair(a, other) for other in mine)]
         reached = max((level_of(shown.facts) for shown in self.shown), default=Level.ONE_FACTOR)
@@ -109,6 +117,8 @@ class Wanted:
     """Microseconds; 0 asks for a factor now (S131)."""
     two_kinds: bool = False
     by: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] | None = None
+    """The kinds that may be shown; None for every kind. The hook alone says so, of one login."""
 
     def misses(self, shown: Authentication, now: int) -> bool:
         """Whether an authentication of before is too weak, of one kind where two are wanted, or too old."""
@@ -127,7 +137,14 @@ class Wanted:
             min(ages, default=None),
             self.two_kinds or other.two_kinds,
             tuple(dict.fromkeys((*self.by, *other.by))),
+            _both(self.kinds, other.kinds),
         )
+
+
+def _both(one: tuple[Kind, ...] | None, other: tuple[Kind, ...] | None) -> tuple[Kind, ...] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(kind for kind in one if kind in other)
 
 
 def possession_of(authenticator: Authenticator) -> Possession | None:

@@ -46,10 +46,11 @@ class AsRuled:
 
 @dataclass(frozen=True, slots=True)
 class RequireMfa:
-    """A second factor, at least of this level, or two."""
+    """A second factor, at least of this level, or two; of these kinds alone, unless None."""
 
     level: Level = Level.ONE_FACTOR
     two_kinds: bool = False
+    kinds: tuple[Kind, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def answered(ruling: Ruling, answer: Answer, *, may_skip: bool) -> Ruling:
         may_skip: Whether it may ask for less of this login.
     """
     match answer:
-        case RequireMfa(level, two_kinds):
-            return _asking(ruling, Wanted(level, None, two_kinds, (HOOK,)))
+        case RequireMfa(level, two_kinds, kinds):
+            return _asking(ruling, Wanted(level, None, two_kinds, (HOOK,), kinds))
         case NoAnswer():
             # Named, so that a remembered browser does not spare the factor that nobody decided to spare.
             return _asking(ruling, Wanted(by=(HOOK,)))

@@ -17,6 +17,8 @@ from cofactor_server.domain.hooks import (
 from cofactor_server.seams import SECOND
 
 NOTE_LENGTH = 200
+MOST_KINDS = 16  # they are sealed into the mfa_token
+KIND_LENGTH = 64
 
 
 def request(question: Question) -> pb.DecideRequest:
@@ -71,7 +73,10 @@ def _required(required: pb.RequireMfa) -> Answer:
     levels = [level for acr in required.acr_values if (level := Level.named(acr)) is not None]
     if required.acr_values and not levels:
         return NoAnswer(Failure.UNKNOWN_ANSWER)
-    return RequireMfa(min(levels, default=Level.ONE_FACTOR), required.two_kinds)
+    kinds = tuple(dict.fromkeys(required.kinds))
+    if len(kinds) > MOST_KINDS or any(len(kind) > KIND_LENGTH for kind in kinds):
+        return NoAnswer(Failure.UNKNOWN_ANSWER)
+    return RequireMfa(min(levels, default=Level.ONE_FACTOR), required.two_kinds, kinds or None)
 
 
 def _printable(text: str) -> str:

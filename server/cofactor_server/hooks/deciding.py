@@ -109,7 +109,7 @@ class HookClient:
         except HookUnusable as problem:
             log.error("hook_files_unusable", reason=str(problem))
             return self._channel
-        closing = asyncio.ensure_future(self._channel.close(grace=self._target.seconds))
+        closing = asyncio.ensure_future(self._channel.close(grace=2 * self._target.seconds))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._channel, self._stamps = opened, stamps

@@ -98,7 +98,7 @@ class Policy:
         if not login.may_enroll(user, client):
             kinds = ()
         if demand is not None and demand.steps_up:
-            kinds = tuple(kind for kind in kinds if kind_reach(kind) >= demand.level)
+            kinds = tuple(kind for kind in kinds if demand.takes(kind) and kind_reach(kind) >= demand.level)
             if not kinds:
                 raise UnmetAuthenticationRequirements
         return Requirement(enroll=True, kinds=kinds)
@@ -124,6 +124,7 @@ def demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
 
     What the hook asked for is kept, though it be any second factor (security.md 13).
     """
-    if wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and not stale and HOOK not in wanted.by:
+    plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.kinds is None
+    if plain and not stale and HOOK not in wanted.by:
         return login
-    return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by))
+    return replace(login, demand=Demand(wanted.level, wanted.two_kinds, decided_by=wanted.by, kinds=wanted.kinds))

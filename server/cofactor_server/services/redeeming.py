@@ -138,7 +138,9 @@ class Redeemer:
         """
         login, client = request.login, request.client
         demand = login.demand
-        if demand is not None and demand.repeats(proven.authenticator.group, proven.facts):
+        if demand is not None and (
+            not demand.takes(proven.authenticator.kind) or demand.repeats(proven.authenticator.group, proven.facts)
+        ):
             return AnotherKindRequired()
         if proven.authenticator.state is State.PENDING and (
             refusal := activate(work, proven.authenticator, request.trail, now)
@@ -297,7 +299,7 @@ class RedeemRecoveryCode:
             return MfaTokenMalformed()
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
-        if login.demand is not None and login.demand.shown:
+        if login.demand is not None and (login.demand.shown or not login.demand.takes(RECOVERY_CODE)):
             return AnotherKindRequired()  # never the second of a pair (security.md 14)
         codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
         if not codes:

@@ -15,7 +15,7 @@ from cofactor_server.hooks.target import SECONDS
 from cofactor_server.services.policies import NewRule
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, Tokens
-from tests.flows.attacks.tools import MALLORY, names, reason, rows
+from tests.flows.attacks.tools import MALLORY, add_mailed, names, reason, rows
 from tests.flows.hooks import AS_RULED, SKIP, HookServer, Says, deny, hook_server, require
 from tests.flows.steps import ALICE, MFA_SCOPE, PERIOD, a, enrolled, read, shop
 from tests.world import API, ISSUER, PASSWORD, World
@@ -30,6 +30,7 @@ SILENCES: dict[str, Says] = {
     "no decision": b"",
     "a level of tomorrow": require("urn:cofactor:acr:tomorrow"),
     "more than is read": deny("x" * 20_000),
+    "too many kinds": require(kinds=[f"kind-{number}" for number in range(17)]),
 }
 
 
@@ -134,6 +135,46 @@ async def test_two_kinds_that_it_wants_are_two_kinds(api: Api, world: World, hoo
 
     more = a(MfaRequired, await api.recovery(client, login.mfa_token, user.recovery_code))
     a(Tokens, await api.otp(client, more.mfa_token, world.otp(user.secret)))
+
+
+async def test_kinds_that_it_names_are_shown_and_no_others(api: Api, world: World, hook: HookServer) -> None:
+    client = await shop(world)
+    hook.says = require()
+    user = await enrolled(api, world, client)
+    await add_mailed(api, world, client, user)
+    hook.says = require(kinds=["sms"])
+    login = a(MfaRequired, await api.password(client, ALICE, PASSWORD))
+    hook.says = AS_RULED
+
+    code = world.otp(user.secret)
+    assert await reason(api.otp(client, login.mfa_token, code)) == "ANOTHER_KIND_REQUIRED"
+    assert await reason(api.recovery(client, login.mfa_token, user.recovery_code)) == "ANOTHER_KIND_REQUIRED"
+    assert await reason(api.challenge(client, login.mfa_token, types=["otp"])) == "CHALLENGE_TYPE_UNSUPPORTED"
+    sent = await api.challenge(client, login.mfa_token, types=["oob"])
+    a(Tokens, await api.oob(client, login.mfa_token, sent.oob_code, world.outbox.sent[-1].code))
+
+
+async def test_a_user_without_the_kinds_that_it_names_gets_nothing(api: Api, world: World, hook: HookServer) -> None:
+    client = await shop(world)
+    hook.says = require()
+    await enrolled(api, world, client)
+    await world.user(MALLORY)
+    hook.says = require(kinds=["webauthn", "carrier-pigeon"])
+
+    assert await reason(api.password(client, ALICE, PASSWORD)) == "UNMET_AUTHENTICATION_REQUIREMENTS"
+    assert await reason(api.password(client, MALLORY, PASSWORD)) == "UNMET_AUTHENTICATION_REQUIREMENTS"
+
+
+async def test_another_kind_can_not_be_enrolled_instead(api: Api, world: World, hook: HookServer) -> None:
+    client = await shop(world)
+    await world.user()
+    hook.says = require(kinds=["sms"])
+    login = a(MfaRequired, await api.password(client, ALICE, PASSWORD))
+
+    app = await api.enroll(login.mfa_token)
+
+    assert await reason(api.otp(client, login.mfa_token, world.otp(app.secret))) == "ANOTHER_KIND_REQUIRED"
+    assert {row.state for row in await rows(world, "authenticators")} == {"pending"}
 
 
 async def test_whom_it_denies_gets_nothing_and_is_not_told_why(api: Api, world: World, hook: HookServer) -> None:

@@ -507,7 +507,10 @@ type RequireMfa struct {
 	// Default: any second factor.
 	AcrValues []string `protobuf:"bytes,1,rep,name=acr_values,json=acrValues,proto3" json:"acr_values,omitempty"`
 	// Two factors of different possession, beside the first factor.
-	TwoKinds      bool `protobuf:"varint,2,opt,name=two_kinds,json=twoKinds,proto3" json:"two_kinds,omitempty"`
+	TwoKinds bool `protobuf:"varint,2,opt,name=two_kinds,json=twoKinds,proto3" json:"two_kinds,omitempty"`
+	// The kinds that may be shown, such as `webauthn` and `totp`, `recovery-code` if that one may; at most 16. Where the user
+	// has none of them, the login is refused likewise. Default: every kind.
+	Kinds         []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +557,13 @@ func (x *RequireMfa) GetTwoKinds() bool {
 		return x.TwoKinds
 	}
 	return false
+}
+
+func (x *RequireMfa) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
 }
 
 // The login is refused with LOGIN_DENIED.
@@ -683,12 +693,13 @@ const file_cofactor_hooks_v1_decisions_proto_rawDesc = "" +
 	"\bskip_mfa\x18\x04 \x01(\v2\x1a.cofactor.hooks.v1.SkipMfaH\x00R\askipMfaB\n" +
 	"\n" +
 	"\bdecision\"\t\n" +
-	"\aAsRuled\"H\n" +
+	"\aAsRuled\"^\n" +
 	"\n" +
 	"RequireMfa\x12\x1d\n" +
 	"\n" +
 	"acr_values\x18\x01 \x03(\tR\tacrValues\x12\x1b\n" +
-	"\ttwo_kinds\x18\x02 \x01(\bR\btwoKinds\"\x1a\n" +
+	"\ttwo_kinds\x18\x02 \x01(\bR\btwoKinds\x12\x14\n" +
+	"\x05kinds\x18\x03 \x03(\tR\x05kinds\"\x1a\n" +
 	"\x04Deny\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\tR\x04note\"\t\n" +
 	"\aSkipMfa2f\n" +

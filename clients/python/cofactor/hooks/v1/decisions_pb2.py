@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cofactor/hooks/v1/decisions.proto\x12\x11\x63ofactor.hooks.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe2\x02\n\rDecideRequest\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08login_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12+\n\x07subject\x18\x05 \x01(\x0b\x32\x1a.cofactor.hooks.v1.Subject\x12\x10\n\x08\x61udience\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x12\n\ngrant_type\x18\x08 \x01(\t\x12\x0f\n\x07methods\x18\t \x03(\t\x12\x16\n\x0esource_address\x18\n \x01(\t\x12\x14\n\x0csource_known\x18\x0b \x01(\x08\x12\x12\n\nacr_values\x18\x0c \x03(\t\x12*\n\x07max_age\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06ruling\x18\x0e \x01(\x0b\x32\x19.cofactor.hooks.v1.Ruling\"X\n\x07Subject\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05realm\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08\x65nrolled\x18\x04 \x01(\x08\x12\r\n\x05kinds\x18\x05 \x03(\t\"R\n\x06Ruling\x12\x14\n\x0crequires_mfa\x18\x01 \x01(\x08\x12\x12\n\ndecided_by\x18\x02 \x03(\t\x12\x0b\n\x03\x61\x63r\x18\x03 \x01(\t\x12\x11\n\ttwo_kinds\x18\x04 \x01(\x08\"\xdb\x01\n\x0e\x44\x65\x63ideResponse\x12.\n\x08\x61s_ruled\x18\x01 \x01(\x0b\x32\x1a.cofactor.hooks.v1.AsRuledH\x00\x12\x34\n\x0brequire_mfa\x18\x02 \x01(\x0b\x32\x1d.cofactor.hooks.v1.RequireMfaH\x00\x12\'\n\x04\x64\x65ny\x18\x03 \x01(\x0b\x32\x17.cofactor.hooks.v1.DenyH\x00\x12.\n\x08skip_mfa\x18\x04 \x01(\x0b\x32\x1a.cofactor.hooks.v1.SkipMfaH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07\x41sRuled\"3\n\nRequireMfa\x12\x12\n\nacr_values\x18\x01 \x03(\t\x12\x11\n\ttwo_kinds\x18\x02 \x01(\x08\"\x14\n\x04\x44\x65ny\x12\x0c\n\x04note\x18\x01 \x01(\t\"\t\n\x07SkipMfa2f\n\x15PolicyDecisionService\x12M\n\x06\x44\x65\x63ide\x12 .cofactor.hooks.v1.DecideRequest\x1a!.cofactor.hooks.v1.DecideResponseB\x19\n\x15\x64\x65v.cofactor.hooks.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cofactor/hooks/v1/decisions.proto\x12\x11\x63ofactor.hooks.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe2\x02\n\rDecideRequest\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08login_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12+\n\x07subject\x18\x05 \x01(\x0b\x32\x1a.cofactor.hooks.v1.Subject\x12\x10\n\x08\x61udience\x18\x06 \x01(\t\x12\x0e\n\x06scopes\x18\x07 \x03(\t\x12\x12\n\ngrant_type\x18\x08 \x01(\t\x12\x0f\n\x07methods\x18\t \x03(\t\x12\x16\n\x0esource_address\x18\n \x01(\t\x12\x14\n\x0csource_known\x18\x0b \x01(\x08\x12\x12\n\nacr_values\x18\x0c \x03(\t\x12*\n\x07max_age\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06ruling\x18\x0e \x01(\x0b\x32\x19.cofactor.hooks.v1.Ruling\"X\n\x07Subject\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05realm\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x10\n\x08\x65nrolled\x18\x04 \x01(\x08\x12\r\n\x05kinds\x18\x05 \x03(\t\"R\n\x06Ruling\x12\x14\n\x0crequires_mfa\x18\x01 \x01(\x08\x12\x12\n\ndecided_by\x18\x02 \x03(\t\x12\x0b\n\x03\x61\x63r\x18\x03 \x01(\t\x12\x11\n\ttwo_kinds\x18\x04 \x01(\x08\"\xdb\x01\n\x0e\x44\x65\x63ideResponse\x12.\n\x08\x61s_ruled\x18\x01 \x01(\x0b\x32\x1a.cofactor.hooks.v1.AsRuledH\x00\x12\x34\n\x0brequire_mfa\x18\x02 \x01(\x0b\x32\x1d.cofactor.hooks.v1.RequireMfaH\x00\x12\'\n\x04\x64\x65ny\x18\x03 \x01(\x0b\x32\x17.cofactor.hooks.v1.DenyH\x00\x12.\n\x08skip_mfa\x18\x04 \x01(\x0b\x32\x1a.cofactor.hooks.v1.SkipMfaH\x00\x42\n\n\x08\x64\x65\x63ision\"\t\n\x07\x41sRuled\"B\n\nRequireMfa\x12\x12\n\nacr_values\x18\x01 \x03(\t\x12\x11\n\ttwo_kinds\x18\x02 \x01(\x08\x12\r\n\x05kinds\x18\x03 \x03(\t\"\x14\n\x04\x44\x65ny\x12\x0c\n\x04note\x18\x01 \x01(\t\"\t\n\x07SkipMfa2f\n\x15PolicyDecisionService\x12M\n\x06\x44\x65\x63ide\x12 .cofactor.hooks.v1.DecideRequest\x1a!.cofactor.hooks.v1.DecideResponseB\x19\n\x15\x64\x65v.cofactor.hooks.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,11 +44,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASRULED']._serialized_start=841
   _globals['_ASRULED']._serialized_end=850
   _globals['_REQUIREMFA']._serialized_start=852
-  _globals['_REQUIREMFA']._serialized_end=903
-  _globals['_DENY']._serialized_start=905
-  _globals['_DENY']._serialized_end=925
-  _globals['_SKIPMFA']._serialized_start=927
-  _globals['_SKIPMFA']._serialized_end=936
-  _globals['_POLICYDECISIONSERVICE']._serialized_start=938
-  _globals['_POLICYDECISIONSERVICE']._serialized_end=1040
+  _globals['_REQUIREMFA']._serialized_end=918
+  _globals['_DENY']._serialized_start=920
+  _globals['_DENY']._serialized_end=940
+  _globals['_SKIPMFA']._serialized_start=942
+  _globals['_SKIPMFA']._serialized_end=951
+  _globals['_POLICYDECISIONSERVICE']._serialized_start=953
+  _globals['_POLICYDECISIONSERVICE']._serialized_end=1055
 # @@protoc_insertion_point(module_scope)

@@ -252,6 +252,7 @@ class RequireMfa(_message.Message):
 
     ACR_VALUES_FIELD_NUMBER: _builtins.int
     TWO_KINDS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     two_kinds: _builtins.bool
     """Two factors of different possession, beside the first factor."""
     @_builtins.property
@@ -261,15 +262,22 @@ class RequireMfa(_message.Message):
         Default: any second factor.
         """
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The kinds that may be shown, such as `webauthn` and `totp`, `recovery-code` if that one may; at most 16. Where the user
+        has none of them, the login is refused likewise. Default: every kind.
+        """
+
     def __init__(
         self,
         *,
         acr_values: _abc.Iterable[_builtins.str] | None = ...,
         two_kinds: _builtins.bool = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr_values", b"acr_values", "two_kinds", b"two_kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr_values", b"acr_values", "kinds", b"kinds", "two_kinds", b"two_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
