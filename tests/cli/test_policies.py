@@ -1,5 +1,15 @@
 """Rules, by the command line."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from cofactor.hooks.v1 import decisions_pb2 as pb
+from cofactor.hooks.v1.decisions_pb2_grpc import (
+    PolicyDecisionServiceServicer,
+    add_PolicyDecisionServiceServicer_to_server,
+)
+
 from tests.cli.conftest import Invoke, line_of, parsed
 
 
@@ -43,6 +53,39 @@ def test_a_login_is_explained_that_nobody_attempts(deployed: Invoke) -> None:
     people = deployed("policies", "explain", "jane", "--client", client).stdout
     assert f"policy      always, by {rule}" in people
     assert "10 of 10" in people
+
+
+def test_the_hook_of_the_settings_is_asked_on_demand(deployed: Invoke, environment: dict[str, str]) -> None:
+    client = parsed(deployed("clients", "create", "Shop", "--grant", "password", "--json"))["client_id"]
+    assert deployed("users", "create", "jane", "--password-stdin", typed="correct horse battery\n").exit_code == 0
+    asked: list[pb.DecideRequest] = []
+
+    class Hook(PolicyDecisionServiceServicer):
+        def Decide(self, request: pb.DecideRequest, context: Any) -> pb.DecideResponse:
+            asked.append(request)
+            return pb.DecideResponse(deny=pb.Deny())
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_PolicyDecisionServiceServicer_to_server(Hook(), server)
+    environment["COFACTOR_HOOK_TARGET"] = f"dns:///127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        explain = ("policies", "explain", "jane", "--client", client, "--json")
+        unasked = parsed(deployed(*explain))
+        tries = (parsed(deployed(*explain, "--ask-hook")) for _ in range(5))
+        told = next(told for told in tries if told["hook"] != "no_answer")  # 300 ms are short on a busy machine
+    finally:
+        server.stop(None).wait()
+
+    assert unasked["hook"] == "not_asked"
+    assert (told["hook"], told["outcome"]) == ("denies", "denied")
+    assert {request.dry_run for request in asked} == {True}
+
+
+def test_a_file_of_the_hook_that_is_not_there_is_named(deployed: Invoke, environment: dict[str, str]) -> None:
+    environment["COFACTOR_HOOK_TARGET"] = "dns:///hook.example.com:443"
+    environment["COFACTOR_HOOK_CA_FILE"] = "/nowhere/ca.pem"
+    assert "/nowhere/ca.pem" in line_of(deployed("serve"))
 
 
 def test_what_can_not_be_explained_is_one_line(deployed: Invoke) -> None:
