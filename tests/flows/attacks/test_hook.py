@@ -9,16 +9,17 @@ import grpc
 import pytest
 from cofactor.hooks.v1 import decisions_pb2 as pb
 from cofactor_server.domain.acr import Level
-from cofactor_server.domain.clients import Capability
+from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.hooks.target import SECONDS
+from cofactor_server.seams import SECOND
 from cofactor_server.services.policies import NewRule
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, Tokens
 from tests.flows.attacks.tools import MALLORY, add_mailed, names, reason, rows
 from tests.flows.hooks import AS_RULED, SKIP, HookServer, Says, deny, hook_server, require
 from tests.flows.steps import ALICE, MFA_SCOPE, PERIOD, a, enrolled, read, shop
-from tests.world import API, ISSUER, PASSWORD, World
+from tests.world import API, ISSUER, PASSWORD, USER_GRANTS, World
 
 MAY_SKIP = {"capabilities": frozenset({Capability.HOOK_MAY_SKIP})}
 NEVER, ALWAYS = MfaPolicy.NEVER, MfaPolicy.ALWAYS
@@ -78,6 +79,32 @@ async def test_it_is_told_who_logs_in_to_what_and_what_policy_says(api: Api, wor
     assert told.ruling == pb.Ruling(requires_mfa=True, decided_by=[rule.id], acr="urn:cofactor:acr:mfa")
     assert told.login_id
     assert PASSWORD not in str(told)
+
+
+async def test_it_hears_of_vouched_logins_and_of_places_that_the_user_knows(
+    grpc_api: GrpcApi, world: World, hook: HookServer
+) -> None:
+    capabilities = frozenset({Capability.VOUCH, Capability.ENROLL, Capability.FORWARD_SOURCE})
+    grants = USER_GRANTS | {GrantType.VOUCHED}
+    client = await shop(world, capabilities=capabilities, grant_types=grants, realms=("default",))
+    grpc_api.source, hook.says = "203.0.113.7", require()
+    await enrolled(grpc_api, world, client)
+
+    vouch = ("default", ALICE, ["pwd"], world.clock.now() / SECOND)
+    said = [await grpc_api.vouched(client, *vouch)]
+    grpc_api.source = "2001:db8::1"
+    said.append(await grpc_api.vouched(client, *vouch))
+    hook.says = deny()
+    refused = await reason(grpc_api.vouched(client, *vouch))
+
+    assert [type(outcome) for outcome in said] == [MfaRequired, MfaRequired]
+    assert refused == "LOGIN_DENIED"
+    assert [(told.grant_type, told.source_address, told.source_known) for told in hook.asked[1:]] == [
+        (GrantType.VOUCHED, "203.0.113.7", True),
+        (GrantType.VOUCHED, "2001:db8::/64", False),
+        (GrantType.VOUCHED, "2001:db8::/64", False),
+    ]
+    assert [*hook.asked[1].subject.kinds] == ["totp", "recovery-code"]
 
 
 async def test_a_wrong_password_asks_nobody(api: Api, world: World, hook: HookServer) -> None:
