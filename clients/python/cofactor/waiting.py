@@ -71,8 +71,15 @@ class Watching:
 
 
 def can_poll(error: CofactorError) -> bool:
-    """Whether a watch failed so that polling may do: none is served here, or too many watch already."""
-    return isinstance(error, RateLimited) or error.code is grpc.StatusCode.UNIMPLEMENTED
+    """Whether a watch failed so that polling may do.
+
+    None is served here, too many watch already, or the token is an access token, which redeems and can't watch.
+    """
+    return (
+        isinstance(error, RateLimited)
+        or error.code is grpc.StatusCode.UNIMPLEMENTED
+        or error.reason == "MFA_TOKEN_MALFORMED"
+    )
 
 
 @dataclass

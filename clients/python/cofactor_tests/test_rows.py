@@ -189,3 +189,14 @@ async def test_reconnect(form: Form) -> None:
         assert await asyncio.wait_for(watch, SOON) == [PENDING, APPROVED]
         a(Tokens, await twin.await_tokens(login.mfa_token, challenge.oob_code))
         await twin.close()
+
+
+async def test_a_device_that_is_added_with_an_access_token_is_waited_for_by_polling(user: User) -> None:
+    grant = tokens_pb2.VouchedGrant(realm=user.server.demo.realm, subject=user.subject, methods=["pwd"])
+    grant.authenticate_time.seconds = user.server.clock.now()
+    grant.target.audience, grant.target.scope = f"{user.server.demo.issuer}mfa/", "enroll"
+    access = a(Tokens, await user.twin.issue(tokens_pb2.IssueTokenRequest(vouched=grant))).message.access_token
+    begun = await user.enroll(access, push=authenticators_pb2.PushEnrollment())
+    PushDevice(begun.pairing.barcode_uri, user.server).pair()
+
+    a(Tokens, await user.twin.await_tokens(access, begun.pairing.oob_code))
