@@ -156,6 +156,26 @@ async def test_many_logins_at_two_nodes_share_one_budget_and_the_owner_is_told(p
     assert await pair.count("notices", person.user, NoticeName.SUSPICIOUS_FAILURES) == 1
 
 
+@pytest.mark.requirement("S57", "S181", "S186")
+async def test_fifty_guesses_at_once_at_each_of_two_nodes_are_ten_and_leave_the_owner_the_recovery_code(
+    pair: Pair,
+) -> None:
+    town, person = pair.town, await pair.town.person()
+    wrong, total = _wrong(person, town), Counter[str]()
+
+    async def guess(node: Node) -> str:
+        """Ask until it is decided: a node takes four at once of one user, and the guesser persists."""
+        token, said = town.login(person)[0], ""
+        while said in ("", "TOO_MANY_REQUESTS"):
+            said = await node.outcome(MfaOtpGrant(token, wrong))
+        return said
+
+    total += await outcomes(guess(n) for n in pair.both for _ in range(50))
+    assert total == {"INVALID_OTP": 10, "TOO_MANY_FAILED_CODES": 90}
+    code = MfaRecoveryCodeGrant(town.login(person)[0], person.recovery_code)
+    assert await pair.two.outcome(code) == SUCCESS
+
+
 @pytest.mark.requirement("S110")
 async def test_one_refresh_token_at_two_nodes_has_one_successor_and_ends_its_family(pair: Pair) -> None:
     town, person = pair.town, await pair.town.person()

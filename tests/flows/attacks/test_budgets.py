@@ -71,7 +71,7 @@ def _shown(refused: Refused) -> tuple[object, ...]:
     return (refused.reason, refused.text, refused.retry_after, refused.metadata, refused.http_status)
 
 
-@pytest.mark.requirement("S6")
+@pytest.mark.requirement("S6", "S200")
 async def test_one_more_guess_comes_back_every_six_minutes(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)
@@ -238,6 +238,7 @@ async def test_recovery_codes_are_slowed_and_never_disabled(api: Api, world: Wor
     assert await outcome(api.recovery(client, login.mfa_token, alice.recovery_code)) == ""
 
 
+@pytest.mark.requirement("S200")
 async def test_a_success_refills_nothing(api: Api, world: World) -> None:
     client = await shop(world)
     alice = await enrolled(api, world, client)
