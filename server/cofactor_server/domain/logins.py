@@ -44,6 +44,8 @@ class Login:
     by_access_token: bool = False
     demand: Demand | None = None
     """What has to be shown beyond any second factor; None for most logins."""
+    remembered: bool = False
+    """Whether it began in a browser that is remembered: guesses in it count as the user's own (security.md 9)."""
 
     def expired(self, now: int) -> bool:
         """Whether its time is over, or has not come."""

@@ -109,7 +109,7 @@ class AnswerWithCode:
             return standing
         if self.answering.guessing.on_device(authenticator.kind):
             return InvalidBindingCode()  # there is no code that could be guessed, and nothing to count
-        attempt = Attempt(self.code, trail, self.client.name, challenge.purpose, now)
+        attempt = Attempt(self.code, trail, self.client.name, challenge.purpose, now, login.remembered)
         verdict = self.answering.guessing.attempt(work, attempt, [Candidate(authenticator, challenge)])
         if isinstance(verdict, CofactorError):
             return verdict

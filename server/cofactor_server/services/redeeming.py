@@ -79,7 +79,7 @@ class Request:
 
     def attempt(self, proof: Proof, purpose: Purpose, now: int) -> Attempt:
         """Return a proof as an attempt of this login."""
-        return Attempt(proof, self.trail, self.client.name, purpose, now)
+        return Attempt(proof, self.trail, self.client.name, purpose, now, self.login.remembered)
 
     @property
     def trail(self) -> Trail:

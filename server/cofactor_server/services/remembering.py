@@ -9,6 +9,7 @@ from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.users import User
 from cofactor_server.seams import DAY, Clock
 from cofactor_server.services.standing import client_refusal, user_refusal
 from cofactor_server.store.work import Needs, Work
@@ -36,6 +37,18 @@ class Browsers:
         browser = Browser(browser_id, login.user_id, client.id, login.epoch, now, now + days * DAY)
         return browser, self._sealer.seal(PURPOSE, self._encode(browser))
 
+    def of(self, user: User | None, client: Client, remember_token: str) -> Browser | None:
+        """Return the browser of a user at a client that a token names; None if it is another's, or none.
+
+        It takes as long where there is no such user. Whether its row still stands is for the caller to read.
+        """
+        browser = self.opened(remember_token)
+        if browser is None or user is None or self._deployment.strict:
+            return None
+        named = (browser.user_id, browser.client_id, browser.epoch) == (user.id, client.id, user.epoch)
+        days = min(client.remember_days, MOST_DAYS)
+        return browser if named and self._clock.now() < browser.created_at + days * DAY else None
+
     def opened(self, remember_token: str) -> Browser | None:
         """Return what a remember token stands for; None if it is none of ours, or its time is over."""
         if not remember_token:
@@ -45,12 +58,6 @@ class Browsers:
         except (SealBroken, msgspec.DecodeError):
             return None
         return browser if browser.lasts(self._clock.now()) else None
-
-    def fits(self, browser: Browser, login: Login, client: Client) -> bool:
-        """Whether a browser is one of this user at this client, and the client still remembers any that long."""
-        named = (browser.user_id, browser.client_id, browser.epoch) == (login.user_id, client.id, login.epoch)
-        days = min(client.remember_days, MOST_DAYS)
-        return named and self._clock.now() < browser.created_at + days * DAY and not self._deployment.strict
 
 
 @dataclass(frozen=True, slots=True)

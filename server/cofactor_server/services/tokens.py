@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, Authentication, authentication
 from cofactor_server.domain.authenticators import enrolled
+from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Capability, Client, GrantType
 from cofactor_server.domain.demands import Demand, Wanted
@@ -201,6 +202,7 @@ class Tokens:
             raise RealmUnknown
         name, source = grant.username, caller.source
         user, known = await self._records.read(queries.login, realm, name, source, self._clock.now())
+        known = known or await self._is_remembered(user, client, grant.remember_token)
         taken = await self._throttle.take(realm, name, source, known=known)
         stored = user.password_hash if user and user.password_hash else None
         try:
@@ -282,8 +284,13 @@ class Tokens:
         stale = login.first_factor is FirstFactor.VOUCHED and wanted.outdates(login.first_factor_at, login.issued_at)
         login = demanding(login, wanted, stale=stale)
         asks = ruling.asks or login.demand is not None
-        if asks and self._policy.may_skip(target, wanted):
-            asks = not await self._recognized(caller, client, login, grant.remember_token)
+        browser = self._browsers.of(user, client, grant.remember_token)
+        if asks and browser is not None:
+            if self._policy.may_skip(target, wanted):
+                asks = not await self._recognized(caller, client, login, browser)
+            else:
+                remembered = await self._records.read(queries.remembers, browser)
+                login = replace(login, remembered=remembered)
         if asks:
             return self._mfa_required(login, self._policy.awaited(user, client, login, authenticators))
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
@@ -308,6 +315,7 @@ class Tokens:
         """Ask the hook, and return the account and the ruling as they are when it has answered."""
         ruling = await self._ruling(account, client, login)
         known = await self._records.read(queries.knows, account.user.id, caller.source, login.issued_at)
+        known = known or await self._is_remembered(account.user, client, grant.remember_token)
         asked = Asked(_grant_type(grant), grant.target, wanted, caller.source, known)
         answer = await self._hooking.answer(asked, account, login, ruling)
         user = account.user
@@ -319,10 +327,12 @@ class Tokens:
         await self._hooking.record(caller, login, answer, spared=ruling.asks and not hooked.asks)
         return account, hooked
 
-    async def _recognized(self, caller: Caller, client: Client, login: Login, remember_token: str) -> bool:
-        browser = self._browsers.opened(remember_token)
-        if browser is None or not self._browsers.fits(browser, login, client):
-            return False
+    async def _is_remembered(self, user: User | None, client: Client, remember_token: str) -> bool:
+        """Whether a token is of a browser that is remembered, which is a source that completed MFA (security.md 9)."""
+        browser = self._browsers.of(user, client, remember_token)
+        return browser is not None and await self._records.read(queries.remembers, browser)
+
+    async def _recognized(self, caller: Caller, client: Client, login: Login, browser: Browser) -> bool:
         with self._decider.under_way(caller):
             recognize = Recognize(browser, client, caller.source, login.issued_at)
             return await self._decider.decide(caller, recognize)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, bindparam, select
 
 from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.clients import Client
@@ -28,6 +29,9 @@ _SEEN_AT = select(t.sources.c.seen_at).where(
 _SOURCE_FULL_AT = select(t.source_budgets.c.full_at).where(t.source_budgets.c.source == bindparam("source"))
 _AUTHENTICATORS = select(t.authenticators).where(
     t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
+)
+_BROWSER = select(t.browsers.c.client_id).where(
+    t.browsers.c.user_id == bindparam("user_id"), t.browsers.c.id == bindparam("id")
 )
 _SPENT = select(t.spent.c.token_id).where(
     t.spent.c.user_id == bindparam("user_id"), t.spent.c.token_id == bindparam("token_id")
@@ -98,6 +102,12 @@ def account_named(connection: Connection, realm: str, subject: str) -> Account |
     """Return the account of the user of a name in a realm; None if there is none."""
     user = user_named(connection, realm, subject)
     return account(connection, user.id) if user is not None else None
+
+
+def remembers(connection: Connection, browser: Browser) -> bool:
+    """Whether the row of a remembered browser stands."""
+    found = connection.execute(_BROWSER, {"user_id": browser.user_id, "id": browser.id}).scalar()
+    return found == browser.client_id
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:

@@ -8,11 +8,12 @@ from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.services.policies import NewRule
 
 from tests.flows.api import ClientCredentials, GrpcApi, MfaRequired, Tokens
-from tests.flows.attacks.tools import DAY, MALLORY, names, reason, rows
+from tests.flows.attacks.tools import DAY, MALLORY, fail, names, reason, rows, wrong
 from tests.flows.steps import ALICE, MFA_SCOPE, Enrolled, a, enrolled, read, shop
 from tests.world import ISSUER, PASSWORD, World
 
 MFA = "urn:cofactor:acr:mfa"
+TOO_MANY_CODES = "TOO_MANY_FAILED_CODES"
 
 
 async def remembered(
@@ -140,6 +141,59 @@ async def test_it_ends_with_what_ends_trust(end: str, grpc_api: GrpcApi, world: 
             await operators.reset_mfa("default", ALICE)
 
     assert await asked(grpc_api, client, token)
+
+
+# A remembered browser is a source of the user's own (security.md 9)
+
+
+@pytest.mark.requirement("S186", "S195")
+async def test_strangers_do_not_keep_the_owner_out_of_a_browser_that_is_remembered(
+    grpc_api: GrpcApi, world: World
+) -> None:
+    client = await shop(world)
+    user = await enrolled(grpc_api, world, client)
+    token = (await remembered(grpc_api, world, client, user)).remember_token
+    assert (await fail(grpc_api, world, client, user, 11))[-1] == TOO_MANY_CODES
+    said = [await reason(grpc_api.password(client, ALICE, "wrong")) for _ in range(11)]
+    assert said == ["INVALID_CREDENTIALS"] * 10 + ["TOO_MANY_ATTEMPTS"]
+
+    assert await reason(grpc_api.password(client, ALICE, PASSWORD)) == "TOO_MANY_ATTEMPTS"
+    login = a(MfaRequired, await grpc_api.password(client, ALICE, PASSWORD, remember_token=token, max_age=0))
+    a(Tokens, await grpc_api.otp(client, login.mfa_token, world.otp(user.secret)))
+
+
+@pytest.mark.requirement("S186")
+async def test_a_browser_that_is_remembered_has_a_budget_and_no_more(grpc_api: GrpcApi, world: World) -> None:
+    client = await shop(world)
+    user = await enrolled(grpc_api, world, client)
+    token = (await remembered(grpc_api, world, client, user)).remember_token
+    logins = [await grpc_api.password(client, ALICE, PASSWORD, remember_token=token, max_age=0) for _ in range(2)]
+    tokens = [a(MfaRequired, login).mfa_token for login in logins]
+
+    said = [await reason(grpc_api.otp(client, tokens[number % 2], wrong(world, user.secret))) for number in range(12)]
+
+    assert said == ["INVALID_OTP"] * 10 + [TOO_MANY_CODES] * 2
+    assert await fail(grpc_api, world, client, user, 1) == ["INVALID_OTP"]
+
+
+async def test_a_token_of_a_browser_of_somebody_else_or_of_before_is_a_strangers(
+    grpc_api: GrpcApi, world: World
+) -> None:
+    client, other = await shop(world), await shop(world, name="Other")
+    user, mallory = await enrolled(grpc_api, world, client), await enrolled(grpc_api, world, client, MALLORY)
+    hers = (await remembered(grpc_api, world, client, mallory, MALLORY)).remember_token
+    token = (await remembered(grpc_api, world, client, user)).remember_token
+    await fail(grpc_api, world, client, user, 10)
+    code = wrong(world, user.secret)
+
+    async def guessed(at: ClientCredentials, token: str) -> str:
+        login = a(MfaRequired, await grpc_api.password(at, ALICE, PASSWORD, remember_token=token, max_age=0))
+        return await reason(grpc_api.otp(at, login.mfa_token, code))
+
+    assert [await guessed(client, hers), await guessed(other, token)] == [TOO_MANY_CODES] * 2
+    assert await guessed(client, token) == "INVALID_OTP"
+    assert await world.app.operators.forget_browsers("default", ALICE) == 1
+    assert await guessed(client, token) == TOO_MANY_CODES
 
 
 async def test_another_client_does_not_forget_it(grpc_api: GrpcApi, world: World) -> None:
