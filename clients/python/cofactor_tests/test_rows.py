@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
@@ -18,7 +18,7 @@ from cofactor.client import (
 )
 from cofactor.testing import servers
 from cofactor.testing.devices import PushDevice, SecurityKey
-from cofactor.testing.servers import Server
+from cofactor.testing.servers import Server, StartedServer
 from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
 
 from cofactor_tests.twins import TWINS, Form, State
@@ -169,26 +169,32 @@ async def test_mtls(form: Form, server: Server) -> None:
     assert login.message.mfa_token
 
 
+@pytest.fixture(scope="module")
+def own() -> Iterator[StartedServer]:
+    """A server that may be stopped."""
+    with servers.started() as server:
+        yield server
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("form", TWINS, ids=lambda form: form.__name__)
-async def test_reconnect(form: Form) -> None:
-    with servers.started() as own:
-        twin = form(own.demo.grpc, own.demo.credentials, own.transport)
-        user = User(own, twin)
-        device = await with_device(user)
-        login = (await user.log_in()).message
-        challenge = await user.challenge(login.mfa_token, authenticators_pb2.FACTOR_KIND_PUSH)
-        first = asyncio.Event()
-        watch = asyncio.create_task(heard(twin.watch(login.mfa_token, challenge.oob_code), first))
-        await asyncio.wait_for(first.wait(), SOON)
+async def test_reconnect(form: Form, own: StartedServer) -> None:
+    twin = form(own.demo.grpc, own.demo.credentials, own.transport)
+    user = User(own, twin)
+    device = await with_device(user)
+    login = (await user.log_in()).message
+    challenge = await user.challenge(login.mfa_token, authenticators_pb2.FACTOR_KIND_PUSH)
+    first = asyncio.Event()
+    watch = asyncio.create_task(heard(twin.watch(login.mfa_token, challenge.oob_code), first))
+    await asyncio.wait_for(first.wait(), SOON)
 
-        await asyncio.to_thread(own.restart)
-        prompt = await asyncio.to_thread(device.prompt)
-        await asyncio.to_thread(device.approve, prompt, challenge.device.number)
+    await asyncio.to_thread(own.restart)
+    prompt = await asyncio.to_thread(device.prompt)
+    await asyncio.to_thread(device.approve, prompt, challenge.device.number)
 
-        assert await asyncio.wait_for(watch, SOON) == [PENDING, APPROVED]
-        a(Tokens, await twin.await_tokens(login.mfa_token, challenge.oob_code))
-        await twin.close()
+    assert await asyncio.wait_for(watch, SOON) == [PENDING, APPROVED]
+    a(Tokens, await twin.await_tokens(login.mfa_token, challenge.oob_code))
+    await twin.close()
 
 
 async def test_a_device_that_is_added_with_an_access_token_is_waited_for_by_polling(user: User) -> None:
