@@ -22,9 +22,3 @@ def test_what_is_shown_is_what_runs(file: str) -> None:
 
 def test_an_example_is_less_than_sixty_lines() -> None:
     assert {file: lines for file in SHOWN if (lines := len((ROOT / file).read_text().splitlines())) >= 60} == {}
-
-
-def test_every_language_of_the_page_that_has_a_client_shows_how_a_login_reads() -> None:
-    there = {file.parent.name for file in (ROOT / "clients").glob("*/Makefile")}
-
-    assert there == {file.split("/")[1] for file in SHOWN}
