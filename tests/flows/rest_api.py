@@ -53,7 +53,7 @@ class RestApi:
                 return _mfa_required(said)
             case 400, "authorization_pending":
                 return Pending()
-        raise refusal_in(response)
+        raise _refused(response)
 
     async def password(
         self,
@@ -236,7 +236,13 @@ class RestApi:
         response: httpx2.Response = await request
         if response.is_success:
             return response
-        raise refusal_in(response)
+        raise _refused(response)
+
+
+def _refused(response: httpx2.Response) -> Refused:
+    """Return a REST error; a challenge beside it would be shown in its place by auth-js (contract section 1.3)."""
+    assert "www-authenticate" not in response.headers or response.request.url.path == "/userinfo"
+    return refusal_in(response)
 
 
 def refusal_in(response: httpx2.Response) -> Refused:

@@ -5,12 +5,14 @@ import json
 from collections import Counter
 from typing import Any
 
+import grpc.aio
 import httpx2
 import pytest
+from cofactor.v1 import tokens_pb2
 from cofactor_server.domain.clients import Capability
 from cofactor_server.vault import passwords
 
-from tests.flows.api import Api, ClientCredentials, RestApi, grpc_edge, rest_edge
+from tests.flows.api import Api, ClientCredentials, GrpcApi, RestApi, grpc_edge, rest_edge
 from tests.flows.attacks.tools import change, open_world, outcome, refusal, rows
 from tests.flows.steps import ALICE, enrolled, logged_in_to_mfa, shop
 from tests.world import ISSUER, PASSWORD, World
@@ -190,6 +192,33 @@ async def test_names_are_not_kept_in_the_clear(api: Api, world: World) -> None:
     (row,) = await rows(world, "budgets")
 
     assert ALICE not in row.key
+
+
+@pytest.mark.requirement("S82", "S173")
+@pytest.mark.parametrize("name", [NOBODY, BLOCKED])
+async def test_over_grpc_every_refusal_before_the_first_factor_is_the_same_to_the_octet(
+    name: str, grpc_api: GrpcApi, world: World
+) -> None:
+    client = await shop(world)
+    await people(world)
+
+    async def answers(username: str) -> list[tuple[Any, ...]]:
+        request = tokens_pb2.IssueTokenRequest(password=tokens_pb2.PasswordGrant(username=username, password="wrong"))
+        found = []
+        for _ in range(12):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await grpc_api.tokens.IssueToken(request, metadata=grpc_api.by_client(client), timeout=10)
+            refused = caught.value
+            told = [(str(key), value) for key, value in (*refused.initial_metadata(), *refused.trailing_metadata())]
+            found.append((refused.code(), refused.details(), sorted(told)))
+        return found
+
+    theirs, alices = await answers(name), await answers(ALICE)
+
+    assert theirs == alices
+    assert {code for code, _, _ in alices[:10]} == {grpc.StatusCode.UNAUTHENTICATED}
+    assert {code for code, _, _ in alices[10:]} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all(any(key == "grpc-status-details-bin" for key, _ in told) for _, _, told in alices)
 
 
 @pytest.mark.requirement("S82", "S173")
