@@ -72,8 +72,7 @@ public final class CofactorException extends RuntimeException {
             }
         }
         Status status = Status.fromThrowable(failure);
-        var told = StatusProto.fromThrowable(failure);
-        var details = told == null ? List.<Any>of() : told.getDetailsList();
+        var details = details(failure);
         var info = found(details, ErrorInfo.class, ErrorInfo.getDefaultInstance());
         var ours = info.getDomain().equals(DOMAIN);
         var retry = found(details, RetryInfo.class, null);
@@ -92,13 +91,22 @@ public final class CofactorException extends RuntimeException {
         return of(Status.CANCELLED.withDescription(message).asRuntimeException());
     }
 
+    private static List<Any> details(Throwable failure) {
+        try {
+            var told = StatusProto.fromThrowable(failure);
+            return told == null ? List.of() : told.getDetailsList();
+        } catch (IllegalArgumentException malformed) {
+            return List.of(); // The code still stands, and says enough.
+        }
+    }
+
     private static <M extends Message> M found(List<Any> details, Class<M> type, M otherwise) {
         for (Any detail : details) {
             if (detail.is(type)) {
                 try {
                     return detail.unpack(type);
                 } catch (InvalidProtocolBufferException malformed) {
-                    return otherwise; // The code still stands, and says enough.
+                    return otherwise; // As above.
                 }
             }
         }

@@ -123,7 +123,8 @@ public final class Transport {
     private static String onThisMachine(String target) {
         Matcher found = LOOPBACK.matcher(target);
         if (found.matches()) {
-            return "dns:///" + found.group(1) + ":" + found.group(2);
+            var host = found.group(1).replace("[", "%5B").replace("]", "%5D"); // A path has no brackets, RFC 3986
+            return "dns:///" + host + ":" + found.group(2);
         }
         if (SOCKET.matcher(target).matches()) {
             return target;

@@ -60,6 +60,11 @@ public final class AuthenticatorApp {
         }
     }
 
+    /** The code of this step, shown before or not. */
+    String shown() {
+        return code(Math.floorDiv(clock.now().getEpochSecond(), period));
+    }
+
     private String code(long step) {
         try {
             var mac = Mac.getInstance("Hmac" + algorithm);

@@ -25,7 +25,7 @@ final class ServerProcess {
     ServerProcess() throws IOException {
         folder = Files.createTempDirectory("cofactor-test-");
         // A test that is broken off leaves no server behind.
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> process.destroy()));
+        Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
     }
 
     /** Starts the command and returns what it says of itself, once it answers calls. A port of 0 chooses one. */
@@ -53,6 +53,9 @@ final class ServerProcess {
     }
 
     void stop() {
+        if (process == null) {
+            return;
+        }
         process.destroy(); // SIGTERM
         try {
             if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {

@@ -38,9 +38,15 @@ public final class TestServer implements AutoCloseable {
     public static TestServer start() {
         try {
             var process = new ServerProcess();
-            return new TestServer(process, Demo.of(process.start(0, 0)));
+            try {
+                return new TestServer(process, Demo.of(process.start(0, 0)));
+            } catch (IOException | RuntimeException failed) {
+                process.stop();
+                process.remove();
+                throw failed;
+            }
         } catch (IOException failed) {
-            throw new UncheckedIOException(failed);
+            throw new UncheckedIOException("the server did not start: is COFACTOR_COMMAND right?", failed);
         }
     }
 
