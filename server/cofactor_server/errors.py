@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A budget as whoever is refused sees it."""
+    """A budget as whoever is counted in it sees it."""
 
     name: str
     """Such as `failed-codes`; docs/limits.md has them all."""

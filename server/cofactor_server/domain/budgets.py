@@ -145,6 +145,15 @@ class Guard:
             wait = max(wait, self.stranger_failures[-STRANGER_FAILURES_PER_DAY] + DAY - now)
         return wait
 
+    def quota(self, *, known: bool, now: int) -> Quota:
+        """Return how many guesses are left, and when one more is regained."""
+        quota = FAILED_CODES.quota("failed-codes", self.known_full_at if known else self.stranger_full_at, now)
+        lately = [at for at in self.stranger_failures if at > now - DAY]
+        left = STRANGER_FAILURES_PER_DAY - len(lately)
+        if known or left >= quota.remaining:
+            return quota
+        return replace(quota, remaining=left, resets_at=-(-(lately[0] + DAY) // SECOND))
+
     def failed(self, *, known: bool, now: int) -> "Guard":
         """Return the guard after a wrong guess at `now`."""
         if known:

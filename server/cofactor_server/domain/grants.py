@@ -6,6 +6,7 @@ from typing import TypeAlias
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.errors import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ class Tokens:
     recovery_code: str = field(default="", repr=False)
     remember_token: str = field(default="", repr=False)
     remember_expires_at: int = 0
+    quota: Quota | None = None
+    """The budget that it is counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ class MfaRequired:
     kinds: tuple[Kind, ...]
     recovery_code: str = field(default="", repr=False)
     """The replacement, where a recovery code was used and one more factor is needed."""
+    quota: Quota | None = None
+    """The budget that it is counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,8 @@ class AnswerPending:
 
     poll_interval: int
     """Microseconds."""
+    quota: Quota | None = None
+    """The budget that it is counted in."""
 
 
 Outcome: TypeAlias = Tokens | MfaRequired | AnswerPending
@@ -167,6 +174,8 @@ class Issue:
     recovery_code: str = field(default="", repr=False)
     remember_token: str = field(default="", repr=False)
     remember_expires_at: int = 0
+    quota: Quota | None = None
+    """The budget that the proof was counted in; it is told once, and not kept."""
 
 
 @dataclass(frozen=True, slots=True)

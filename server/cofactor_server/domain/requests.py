@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.proofs import Kind, Proof
+from cofactor_server.errors import Quota
 
 
 class ChallengeType(StrEnum):
@@ -37,6 +38,8 @@ class CreatedChallenge:
     expires_at: int | None = None
     on_device: bool = False
     """Whether a device answers it; otherwise the user types a code."""
+    quota: Quota | None = None
+    """The budget that the message is counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Enrolled:
     show: Mapping[str, str] = field(repr=False)
     oob_code: str = field(default="", repr=False)
     recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    quota: Quota | None = None
+    """The budget that the message is counted in."""
 
 
 @dataclass(frozen=True, slots=True)

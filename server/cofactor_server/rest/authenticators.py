@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
 from cofactor_server.rest.bodies import Body
+from cofactor_server.rest.errors import answered
 from cofactor_server.rest.tokens import TIMEOUT
 
 _TYPES = ("authenticator_types", "authentication_types")  # the wire's name, and the one Auth0's tables use
@@ -41,8 +42,9 @@ class Authenticators:
         credentials.of_bearer(request, bare=True)  # a stranger's body is not read
         body = await bodies.read(request, self._limit, _LISTS)
         metadata = credentials.of_bearer(request, body, bare=True)
-        response = await self._stub.EnrollAuthenticator(_enrollment(body), metadata=metadata, timeout=TIMEOUT)
-        return JSONResponse(_enrolled(response))
+        call = self._stub.EnrollAuthenticator(_enrollment(body), metadata=metadata, timeout=TIMEOUT)
+        response, rates = await answered(call)
+        return JSONResponse(_enrolled(response), headers=rates)
 
     async def list(self, request: Request) -> Response:
         """List the user's authenticators, those not confirmed included."""

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
 from cofactor_server.rest.bodies import Body
+from cofactor_server.rest.errors import answered
 from cofactor_server.rest.tokens import TIMEOUT
 
 TYPES = {
@@ -41,8 +42,9 @@ class Challenges:
         mfa_token = body.required("mfa_token")
         client = credentials.of_client(request, body)
         metadata = (*credentials.of_mfa_token(mfa_token), *client)
-        response = await self._stub.CreateChallenge(_wanted(body), metadata=metadata, timeout=TIMEOUT)
-        return JSONResponse(_created(response))
+        call = self._stub.CreateChallenge(_wanted(body), metadata=metadata, timeout=TIMEOUT)
+        response, rates = await answered(call)
+        return JSONResponse(_created(response), headers=rates)
 
 
 def _wanted(body: Body) -> pb.CreateChallengeRequest:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -100,8 +101,18 @@ def of_call(error: grpc.aio.AioRpcError) -> Refusal:
         dict(info.metadata),  # a protobuf map invents the keys it is asked for
         [(violation.field, violation.description) for violation in request.field_violations],
         delay if delay > 0 else None,
-        {key: str(value) for key, value in error.trailing_metadata() or () if key in RATES},
+        _rates(error.trailing_metadata()),
     )
+
+
+async def answered(call: Any) -> tuple[Any, dict[str, str]]:
+    """Return what a call of the gRPC API answers, and the headers that tell of its budget; a refusal is raised."""
+    response = await call
+    return response, _rates(await call.trailing_metadata())
+
+
+def _rates(metadata: Any) -> dict[str, str]:
+    return {key: str(value) for key, value in metadata or () if key in RATES}
 
 
 def answer(

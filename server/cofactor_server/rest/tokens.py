@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
 from cofactor_server.rest.bodies import Body
-from cofactor_server.rest.errors import Refusal, answer
+from cofactor_server.rest.errors import Refusal, answer, answered
 
 TIMEOUT = 10.0  # seconds
 
@@ -120,14 +120,14 @@ class Tokens:
         if grant is None:
             raise errors.UnsupportedGrantType
         metadata = credentials.of_client(request, body)
-        response = await self._stub.IssueToken(grant(body), metadata=metadata, timeout=TIMEOUT)
+        response, rates = await answered(self._stub.IssueToken(grant(body), metadata=metadata, timeout=TIMEOUT))
         match response.WhichOneof("outcome"):
             case "tokens":
-                return JSONResponse(_tokens(response.tokens))
+                return JSONResponse(_tokens(response.tokens), headers=rates)
             case "mfa_required":
-                return _mfa_required(response.mfa_required)
+                return _mfa_required(response.mfa_required, rates)
             case "answer_pending":
-                return answer(Refusal("AUTHORIZATION_PENDING"))
+                return answer(Refusal("AUTHORIZATION_PENDING", rates=rates))
         raise errors.Internal  # an outcome that this edge does not know
 
     async def revoke(self, request: Request) -> Response:
@@ -184,7 +184,7 @@ def _tokens(tokens: pb.Tokens) -> dict[str, Any]:
     }
 
 
-def _mfa_required(required: pb.MfaRequired) -> Response:
+def _mfa_required(required: pb.MfaRequired, rates: Mapping[str, str]) -> Response:
     row = errors.TABLE["MFA_REQUIRED"]
     body: dict[str, Any] = {"error": row.oauth, "error_description": row.text, "mfa_token": required.mfa_token}
     if required.recovery_code:
@@ -194,7 +194,7 @@ def _mfa_required(required: pb.MfaRequired) -> Response:
             body["mfa_requirements"] = {"challenge": kinds.challengeable(required.challenge.kinds)}
         case "enroll":
             body["mfa_requirements"] = {"enroll": kinds.enrollable(required.enroll.kinds)}
-    return JSONResponse(body, row.http)
+    return JSONResponse(body, row.http, rates)
 
 
 def _introspection(response: pb.IntrospectTokenResponse) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cofactor_server.domain.requests import Enrolled, EnrollmentRequest, Paired
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import authenticators as convert
 from cofactor_server.rpc.convert import devices as convert_devices
+from cofactor_server.rpc.errors import tell
 
 
 class Authenticators(Protocol):
@@ -71,7 +72,9 @@ class AuthenticatorServicer(AuthenticatorServiceServicer):
     async def EnrollAuthenticator(
         self, request: pb.EnrollAuthenticatorRequest, context: Any
     ) -> pb.EnrollAuthenticatorResponse:
-        return convert.enrolled(await self._authenticators.enroll(admitted(), convert.enrollment_request(request)))
+        enrolled = await self._authenticators.enroll(admitted(), convert.enrollment_request(request))
+        tell(context, enrolled.quota)
+        return convert.enrolled(enrolled)
 
     async def ListAuthenticators(
         self, request: pb.ListAuthenticatorsRequest, context: Any

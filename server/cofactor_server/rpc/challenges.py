@@ -17,6 +17,7 @@ from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, Cre
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import challenges as convert
 from cofactor_server.rpc.convert import devices as convert_devices
+from cofactor_server.rpc.errors import tell
 
 
 class Challenges(Protocol):
@@ -80,6 +81,7 @@ class ChallengeServicer(ChallengeServiceServicer):
 
     async def CreateChallenge(self, request: pb.CreateChallengeRequest, context: Any) -> pb.CreateChallengeResponse:
         challenge = await self._challenges.create(admitted(), convert.challenge_request(request))
+        tell(context, challenge.quota)
         return convert.created(challenge)
 
     async def WatchChallenge(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -38,7 +39,7 @@ def status(error: CofactorError) -> grpc.Status:
     told = rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=packed))
     if error.quota is None:
         return told
-    return _Told(told.code, told.details, (*told.trailing_metadata, *_rates(error.quota)))
+    return _Told(told.code, told.details, (*told.trailing_metadata, *rates(error.quota)))
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,13 @@ class _Told(grpc.Status):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def _rates(quota: Quota) -> tuple[tuple[str, str], ...]:
+def tell(context: Any, quota: Quota | None) -> None:
+    """Tell of the budget that a call which succeeds is counted in, as a refusal does."""
+    if quota is not None:
+        context.set_trailing_metadata(rates(quota))
+
+
+def rates(quota: Quota) -> tuple[tuple[str, str], ...]:
     """Return the metadata that tells of a budget, by the names of HTTP, which copies them (contract section 1.3)."""
     return (
         ("x-ratelimit-limit", str(quota.limit)),

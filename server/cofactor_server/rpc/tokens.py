@@ -13,6 +13,7 @@ from cofactor_server.domain.grants import Grant, Outcome
 from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import tokens as convert
+from cofactor_server.rpc.errors import tell
 
 
 class Tokens(Protocol):
@@ -51,7 +52,9 @@ class TokenServicer(TokenServiceServicer):
 
     async def IssueToken(self, request: pb.IssueTokenRequest, context: Any) -> pb.IssueTokenResponse:
         grant, request_id = convert.issue(request)
-        return convert.outcome(await self._tokens.issue(admitted(), grant, request_id))
+        outcome = await self._tokens.issue(admitted(), grant, request_id)
+        tell(context, outcome.quota)
+        return convert.outcome(outcome)
 
     async def GetJsonWebKeySet(self, request: pb.GetJsonWebKeySetRequest, context: Any) -> pb.GetJsonWebKeySetResponse:
         return convert.key_set(self._tokens.json_web_keys())

@@ -115,7 +115,8 @@ class AnswerWithCode:
             return verdict
         if refusal := activated(work, verdict, trail, now):
             return refusal
-        return self.answering.settle(work, challenge, authenticator, verdict, trail, now) or InvalidBindingCode()
+        standing_now = self.answering.settle(work, challenge, authenticator, verdict, trail, now)
+        return standing_now or InvalidBindingCode(quota=verdict.quota)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ class Authenticators:
             show={**made.show, **(prompt.show if prompt else {})},
             oob_code=self._oob_codes.seal(challenge.id) if challenge else "",
             recovery_codes=made.recovery_codes,
+            quota=made.prepared.quota,
         )
 
     async def list(self, caller: Caller) -> Sequence[Authenticator]:

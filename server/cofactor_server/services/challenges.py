@@ -22,6 +22,7 @@ from cofactor_server.errors import (
     InvalidClient,
     MfaTokenMalformed,
     MfaTokenStale,
+    Quota,
     TooManyMessages,
 )
 from cofactor_server.seams import Clock, Entropy, new_id
@@ -29,7 +30,7 @@ from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.services.sending import charge, count_prompt, prompts_refused
+from cofactor_server.services.sending import charge, count_prompt, messages_left, prompts_refused
 from cofactor_server.services.standing import login_refusal
 from cofactor_server.store.work import Needs, Work
 
@@ -43,6 +44,8 @@ class Prepared:
     authenticator: Authenticator
     challenge: Challenge | None = None
     prompt: Prompt[bytes] | None = None
+    quota: Quota | None = None
+    """The budget that the message is counted in."""
 
 
 def prepare(
@@ -146,7 +149,8 @@ class CreateChallenge:
         context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
         context = replace(context, audience=login.audience, scope=login.scope)
         owner = (login.id, self.client.id, login.epoch)
-        return prepare(work, self.credentials, self.entropy, picked, context, owner)
+        prepared = prepare(work, self.credentials, self.entropy, picked, context, owner)
+        return replace(prepared, quota=messages_left(work.user(user.id) or user, picked.kind, now))
 
     def _pick(self, mine: Sequence[Authenticator], *, no_push: TooManyMessages | None) -> Authenticator | CofactorError:
         if not enrolled(mine):
@@ -253,4 +257,5 @@ class Challenges:
             show=prepared.prompt.show if prepared.prompt else {},
             expires_at=challenge.expires_at if challenge else None,
             on_device=self._credentials.on_device(authenticator.kind),
+            quota=prepared.quota,
         )

@@ -17,7 +17,7 @@ from cofactor_server.domain.authenticators import (
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import EventName
-from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE
+from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH, RECOVERY_CODE
 from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.users import User
@@ -35,7 +35,7 @@ from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.challenges import Prepared, prepare
 from cofactor_server.services.credentials import Credentials, remove
-from cofactor_server.services.sending import charge
+from cofactor_server.services.sending import charge, messages_left
 from cofactor_server.store.work import Needs, Work
 
 
@@ -100,6 +100,8 @@ class Enroll:
         context = Context(client.name, Purpose.ENROLL, now, authority.source, siblings=siblings)
         owner = (authority.login_id, client.id, user.epoch)
         prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
+        if factor.kind != PUSH:  # which is paired by a code on the screen
+            prepared = replace(prepared, quota=messages_left(work.user(user.id) or user, factor.kind, now))
         codes, code_before = self._recovery_codes(work, account, mine, now)
         return Made(prepared, dict(made.show), codes, code_before)
 

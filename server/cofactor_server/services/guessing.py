@@ -10,7 +10,7 @@ from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
-from cofactor_server.errors import AuthenticatorRegistered, CofactorError, TooManyFailedCodes
+from cofactor_server.errors import AuthenticatorRegistered, CofactorError, Quota, TooManyFailedCodes
 from cofactor_server.seams import SECOND
 from cofactor_server.services.credentials import Answer, Credentials, disabled, linked
 from cofactor_server.services.trails import Trail
@@ -47,6 +47,8 @@ class Proven:
     authenticator: Authenticator
     facts: Facts
     show: str = field(default="", repr=False)
+    quota: Quota | None = None
+    """What is left of the budget of guesses, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class NotProven:
 
     hint: str = ""
     denied: bool = False
+    quota: Quota | None = None
+    """What is left of the budget of guesses, where there is one."""
 
 
 class Guessing:
@@ -111,12 +115,7 @@ class Guessing:
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
         source_wait = work.source_wait(source, now)
         if source_wait or not tried:
-            wait = max(source_wait, min(waits) if not tried else 0)
-            if wait == source_wait:
-                quota = SOURCE_FAILED_CODES.exhausted("failed-codes-of-source", wait, now)
-            else:
-                quota = FAILED_CODES.exhausted("failed-codes", wait, now)
-            return TooManyFailedCodes(retry_after=wait / SECOND, quota=quota)
+            return _too_many(source_wait, 0 if tried else min(waits), now)
         hint, denied = "", False
         name = EventName.PROOF_REFUSED
         everything = work.authenticators(attempt.trail.user_id)
@@ -124,7 +123,10 @@ class Guessing:
             verdict = self._verify(attempt, candidate, everything)
             match verdict:
                 case Approved():
-                    return self._approved(work, attempt, candidate.authenticator, verdict)
+                    approved = self._approved(work, attempt, candidate.authenticator, verdict)
+                    if isinstance(approved, CofactorError):
+                        return approved
+                    return replace(approved, quota=candidate.authenticator.guard.quota(known=known, now=now))
                 case Denied():
                     denied = True
                 case Mismatch(hint=h, replay=replay, cloned=cloned):
@@ -135,7 +137,9 @@ class Guessing:
             self._failed(work, attempt, candidate.authenticator, known=known, name=name)
         if source:
             work.charge_source(source, now)
-        return NotProven(hint, denied)
+        guards = [candidate.authenticator.guard.failed(known=known, now=now) for candidate in tried]
+        left = max((guard.quota(known=known, now=now) for guard in guards), key=lambda quota: quota.remaining)
+        return NotProven(hint, denied, left)
 
     def _verify(
         self, attempt: Attempt, candidate: Candidate, everything: list[Authenticator]
@@ -189,6 +193,15 @@ class Guessing:
             work.notify(trail.notice(NoticeName.AUTHENTICATOR_DISABLED, now, authenticator.id))
         elif guard.failures == WARN_AFTER or name is EventName.AUTHENTICATOR_CLONED:
             work.notify(trail.notice(NoticeName.SUSPICIOUS_FAILURES, now, authenticator.id))
+
+
+def _too_many(source_wait: int, wait: int, now: int) -> TooManyFailedCodes:
+    """Return the refusal of a guess for which a source's budget, or those of all candidates, have nothing left."""
+    if source_wait >= wait:
+        quota = SOURCE_FAILED_CODES.exhausted("failed-codes-of-source", source_wait, now)
+    else:
+        quota = FAILED_CODES.exhausted("failed-codes", wait, now)
+    return TooManyFailedCodes(retry_after=max(source_wait, wait) / SECOND, quota=quota)
 
 
 def _failure(*, replay: bool, cloned: bool) -> EventName:

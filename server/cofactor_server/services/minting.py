@@ -108,4 +108,5 @@ class Mint:
             recovery_code=issue.recovery_code,
             remember_token=issue.remember_token,
             remember_expires_at=issue.remember_expires_at,
+            quota=issue.quota,
         )

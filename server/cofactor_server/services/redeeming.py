@@ -167,7 +167,7 @@ class Redeemer:
         if request.remember and not proven.facts.recovery:
             issue = self._remembered(work, request, issue, now)
         self.repeats.keep(work, request.repeat, issue, now)
-        return issue
+        return replace(issue, quota=proven.quota)
 
     def _remembered(self, work: Work, request: Request, issue: Issue, now: int) -> Issue:
         """Remember the browser of a login that a factor has completed just now, where that is allowed."""
@@ -273,8 +273,8 @@ class RedeemOtp:
         match verdict:
             case Proven():
                 return self.redeemer.complete(work, request, verdict, now)
-            case NotProven(hint=hint):
-                return InvalidOtp(hint=hint) if hint else InvalidOtp()
+            case NotProven(hint=hint, quota=quota):
+                return InvalidOtp(hint=hint, quota=quota) if hint else InvalidOtp(quota=quota)
         return verdict
 
 
@@ -313,8 +313,8 @@ class RedeemRecoveryCode:
                 work.notify(request.notice(NoticeName.RECOVERY_CODE_USED, now, code.id))
                 work.record(request.event(EventName.RECOVERY_CODE_USED, now, code.id))
                 return self.redeemer.complete(work, request, verdict, now)
-            case NotProven():
-                return InvalidRecoveryCode()
+            case NotProven(quota=quota):
+                return InvalidRecoveryCode(quota=quota)
         return verdict
 
     def _leads_nowhere(self, work: Work, code: Authenticator, now: int) -> bool:
@@ -373,8 +373,8 @@ class RedeemOob:
                 work.save_challenge(replace(challenge, state=ChallengeState.DENIED))
                 work.record(request.event(EventName.CHALLENGE_DENIED, now, authenticator.id))
                 return ChallengeDenied()
-            case NotProven():
-                return InvalidBindingCode()
+            case NotProven(quota=quota):
+                return InvalidBindingCode(quota=quota)
         return verdict
 
     def _collect(
@@ -394,11 +394,11 @@ class RedeemOob:
             return BindingCodeRequired()
         polled, too_soon = challenge.polled(now)
         work.save_challenge(polled)
+        quota = Quota("polls", MINUTE // POLL_INTERVAL, 0, -(-polled.next_poll_at // SECOND))
         if too_soon:
             seconds = polled.poll_interval // SECOND
-            quota = Quota("polls", MINUTE // POLL_INTERVAL, 0, -(-polled.next_poll_at // SECOND))
             return SlowDown(retry_after=seconds, quota=quota, seconds=str(seconds))
-        return AnswerPending(polled.poll_interval)
+        return AnswerPending(polled.poll_interval, quota)
 
 
 def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:

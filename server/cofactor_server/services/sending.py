@@ -8,7 +8,7 @@ from cofactor_server.domain.events import Notice, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH
 from cofactor_server.domain.proofs import Kind, Message
 from cofactor_server.domain.users import User
-from cofactor_server.errors import TooManyMessages, Unimplemented
+from cofactor_server.errors import Quota, TooManyMessages, Unimplemented
 from cofactor_server.seams import SECOND
 from cofactor_server.store.work import Work
 
@@ -74,6 +74,15 @@ def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | No
             return TooManyMessages(retry_after=wait / SECOND, quota=EMAIL_SENDS.exhausted("mails", wait, now))
         work.save_user(replace(user, email_full_at=EMAIL_SENDS.charged(user.email_full_at, now)))
     return None
+
+
+def messages_left(user: User, kind: Kind, now: int) -> Quota | None:
+    """Return what is left of the budget that a message of a kind is counted in; None where there is none."""
+    if kind in PHONE_KINDS:
+        return PHONE_SENDS.quota("phone-messages", user.phone_full_at, now)
+    if kind == EMAIL:
+        return EMAIL_SENDS.quota("mails", user.email_full_at, now)
+    return PUSH_SENDS.quota("prompts", user.push_full_at, now) if kind == PUSH else None
 
 
 def wearies(user: User, *, known: bool) -> bool:

@@ -27,6 +27,8 @@ class Try:
 
     charges: Sequence[Charge]
     quota: Quota
+    uncounted: Quota
+    """What is left once it is given back."""
 
 
 class Throttle:
@@ -69,7 +71,9 @@ class Throttle:
                 wait, quota = charge.bucket.wait(full_at, now), charge.bucket.quota(charge.name, full_at, now)
                 raise TooManyAttempts(retry_after=wait / SECOND, quota=quota)
         of_name = charges[0]
-        return Try(charges, of_name.bucket.quota(of_name.name, taken.full_at[0], now))
+        bucket, full_at = of_name.bucket, taken.full_at[0]
+        before = bucket.quota(of_name.name, bucket.refunded(full_at), now)
+        return Try(charges, bucket.quota(of_name.name, full_at, now), before)
 
     async def standing(self, realm: str, name: str, source: str, *, known: bool) -> tuple[BudgetStanding, ...]:
         """Return where the budgets of a name and a source stand, counting nothing; as `take` has its arguments.

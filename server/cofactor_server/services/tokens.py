@@ -218,7 +218,8 @@ class Tokens:
         account = await self._as_now(user.id, client, stored)
         now = self._clock.now()
         login = self._login(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, now)
-        return await self._after_first_factor(caller, account, client, login, wanted, grant)
+        outcome = await self._after_first_factor(caller, account, client, login, wanted, grant)
+        return replace(outcome, quota=taken.uncounted)
 
     async def _vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
         target = await self._apis.granted(self._policy.target(client, grant.target))
