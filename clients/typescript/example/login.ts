@@ -13,19 +13,19 @@ async function login(subject: string): Promise<string> {
   return outcome.mfaRequired.mfaToken;
 }
 
+const [jane, john] = [crypto.randomUUID(), crypto.randomUUID()]; // what the application calls them
+
 // Enroll: the user scans the QR code, and types the first code.
-let mfaToken = await login("4711");
-const begun = await client.authenticators.enrollAuthenticator(
-  { authenticator: { case: "totp", value: {} } },
-  bearer(mfaToken),
-);
+let mfaToken = await login(jane);
+const totp = { authenticator: { case: "totp", value: {} } } as const;
+const begun = await client.authenticators.enrollAuthenticator(totp, bearer(mfaToken));
 if (begun.enrollment.case !== "otpSecret") throw new Error("no secret");
 console.log("Write down:", begun.recoveryCodes.length, "recovery code");
 const app = new AuthenticatorApp(begun.enrollment.value.barcodeUri, server);
 await client.issue({ grant: { case: "mfaOtp", value: { mfaToken, otp: await app.code() } } });
 
 // Log in: a wrong code is refused with a reason, the right one ends in tokens.
-mfaToken = await login("4711");
+mfaToken = await login(jane);
 for (const otp of [await app.wrongCode(), await app.code()]) {
   try {
     const outcome = await client.issue({ grant: { case: "mfaOtp", value: { mfaToken, otp } } });
@@ -37,15 +37,13 @@ for (const otp of [await app.wrongCode(), await app.code()]) {
 }
 
 // Push: the device pairs, and the login waits until its user has approved.
-mfaToken = await login("4712");
-const push = await client.authenticators.enrollAuthenticator(
-  { authenticator: { case: "push", value: {} } },
-  bearer(mfaToken),
-);
+mfaToken = await login(john);
+const wanted = { authenticator: { case: "push", value: {} } } as const;
+const push = await client.authenticators.enrollAuthenticator(wanted, bearer(mfaToken));
 if (push.enrollment.case !== "pairing") throw new Error("no pairing");
 const device = await PushDevice.pair(server, push.enrollment.value);
 await client.awaitTokens(mfaToken, push.enrollment.value.oobCode);
-mfaToken = await login("4712");
+mfaToken = await login(john);
 const { oobCode, prompt } = await client.challenges.createChallenge({}, bearer(mfaToken));
 const waiting = client.awaitTokens(mfaToken, oobCode);
 const number = prompt.case === "device" ? prompt.value.number : "";
