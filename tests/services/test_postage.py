@@ -177,9 +177,10 @@ async def test_where_nothing_is_bounded_everything_is_sent(world: World) -> None
         (VICTIM, 3, "+44207"),
         (VICTIM, 0, "+44"),
         ("+14155552671", 3, "+1415"),
-        ("+3727123456", 5, "+37271234"),
+        ("+3727123456", 5, "+372712"),
+        ("+442071838750", 10, "+44207183"),
         ("+390612345678", 3, "+39061"),
-        ("nonsense", 3, "nonsense"),
+        ("nonsense", 3, "nons"),
     ],
 )
 def test_a_prefix_is_the_countrys_code_and_the_first_digits(number: str, digits: int, prefix: str) -> None:

@@ -12,7 +12,7 @@ from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE
 from cofactor_server.domain.languages import preferred
 from cofactor_server.domain.proofs import Message, Purpose
-from cofactor_server.errors import CofactorError, DeliveryFailed, FactorDisabled, TooManyMessages
+from cofactor_server.errors import CofactorError, DeliveryFailed, FactorDisabled
 from cofactor_server.seams import Clock
 from cofactor_server.services.credentials import Credentials, remove
 from cofactor_server.services.deciding import Decider
@@ -103,7 +103,8 @@ class Dispatch:
             counted = await self._postage.take(challenge, message)
             await self._send(replace(message, languages=message.languages or preferred(caller.accepted_languages)))
         except CofactorError as failure:
-            refunded = isinstance(failure, DeliveryFailed | TooManyMessages)
+            # What a number or a client is refused costs the user one all the same: else one login asks without end.
+            refunded = isinstance(failure, DeliveryFailed)
             withdraw = Withdraw(self._credentials, self._clock, challenge, refunded, code_before)
             try:
                 if refunded:

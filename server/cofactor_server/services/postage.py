@@ -107,14 +107,15 @@ class Postage:
 
 
 def prefix_of(number: str, digits: int) -> str:
-    """Return the code of a number's country and the first digits behind it.
+    """Return the code of a number's country and the first digits behind it, never the last four.
 
     Args:
-        number: In E.164 form; anything else is its own prefix.
+        number: In E.164 form; of anything else, the first four characters.
         digits: How many.
     """
     try:
         parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:
-        return number
-    return f"+{parsed.country_code}{phonenumbers.national_significant_number(parsed)[:digits]}"
+        return number[:4]
+    national = phonenumbers.national_significant_number(parsed)
+    return f"+{parsed.country_code}{national[: min(digits, max(0, len(national) - 4))]}"
