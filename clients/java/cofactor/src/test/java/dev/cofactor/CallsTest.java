@@ -124,6 +124,15 @@ class CallsTest {
     }
 
     @Test
+    void aTokenThatCanNotBeSentIsLeftToTheServerToRefuse() {
+        server.tokens.add(answers(issued()));
+        cofactor.tokens("secret\n\u00e9").call(stub -> stub.issueToken(OTP));
+        var authorization = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+        assertEquals("Bearer secret??", server.headers.get(0).get(authorization));
+    }
+
+    @Test
     void aCallHasTenSecondsUnlessItIsGivenOthers() {
         var timeout = Metadata.Key.of("grpc-timeout", Metadata.ASCII_STRING_MARSHALLER);
         server.tokens.add(answers(issued()));
