@@ -73,7 +73,7 @@ test: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests: TEST_ARGS="-k pus
 	$(PYTEST) $(TEST_ARGS)
 
 # Each client's own Makefile finds or installs its toolchain.
-test-clients: .venv/.dev $(NODE)  ## build and test the clients of all languages: LANGUAGES="go java"
+test-clients: .venv/.dev $(NODE)  ## build and test the clients of all languages: LANGUAGES="go rust"
 	$(BIN)/python -m tests.clients $(LANGUAGES)
 
 matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requirement, tests, result
