@@ -82,6 +82,7 @@ matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requir
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.watching
+	$(BIN)/python -m tests.bench.clients
 	$(BIN)/python -m tests.bench.sameness
 
 # --keep-going would hide which check failed first; this order has the cheap ones first.
