@@ -5,11 +5,12 @@
 use std::path::PathBuf;
 use std::{env, io};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "cofactor/v1/authenticators.proto",
     "cofactor/v1/challenges.proto",
     "cofactor/v1/errors.proto",
     "cofactor/v1/guardian.proto",
+    "cofactor/v1/policies.proto",
     "cofactor/v1/tokens.proto",
     "cofactor/testing/v1/clock.proto",
     "cofactor/testing/v1/outbox.proto",
