@@ -116,4 +116,5 @@ lock: | $(UV)  ## move the pins of uv.lock to the newest versions allowed
 clean:  ## remove what the commands made, but not .cofactor
 	rm -rf .venv .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf $(WIRE)/node_modules
+	@for folder in clients/*/; do $(MAKE) --silent -C $$folder clean; done
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

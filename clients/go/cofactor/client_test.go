@@ -20,14 +20,16 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// scripted is a server that answers IssueToken as it is told, one answer after the other, and lets nobody watch.
+// scripted is a server that answers IssueToken as it is told, one answer after the other, and lets nobody watch:
+// watching says why not.
 type scripted struct {
 	cofactorv1.UnimplementedTokenServiceServer
 	cofactorv1.UnimplementedChallengeServiceServer
 
-	answers []func() (*cofactorv1.IssueTokenResponse, error)
-	lock    sync.Mutex
-	asked   []*cofactorv1.IssueTokenRequest
+	answers  []func() (*cofactorv1.IssueTokenResponse, error)
+	watching error
+	lock     sync.Mutex
+	asked    []*cofactorv1.IssueTokenRequest
 }
 
 func (s *scripted) IssueToken(_ context.Context, request *cofactorv1.IssueTokenRequest) (*cofactorv1.IssueTokenResponse, error) {
@@ -38,6 +40,14 @@ func (s *scripted) IssueToken(_ context.Context, request *cofactorv1.IssueTokenR
 		return nil, status.Error(codes.FailedPrecondition, "nothing more is scripted")
 	}
 	return s.answers[len(s.asked)-1]()
+}
+
+func (s *scripted) WatchChallenge(request *cofactorv1.WatchChallengeRequest,
+	stream grpc.ServerStreamingServer[cofactorv1.WatchChallengeResponse]) error {
+	if s.watching != nil {
+		return s.watching
+	}
+	return s.UnimplementedChallengeServiceServer.WatchChallenge(request, stream)
 }
 
 // ids returns the request_ids that came, in order.
@@ -177,6 +187,28 @@ func TestPollingKeepsToTheServersIntervalAndGrowsSlower(t *testing.T) { // S141,
 	ids := server.ids()
 	if ids[0] == ids[1] || ids[1] == ids[2] || ids[2] != ids[3] || ids[3] != ids[4] || ids[4] == ids[5] {
 		t.Errorf("the request ids are %q", ids)
+	}
+}
+
+func TestAnAccessTokenThatWatchesNothingPolls(t *testing.T) {
+	_, malformed := refused(codes.Unauthenticated, because("MFA_TOKEN_MALFORMED"))()
+	server := &scripted{answers: []answer{tokens}, watching: malformed}
+
+	outcome, err := server.connect(t).AwaitTokens(t.Context(), "access", "oob")
+
+	if _, ok := outcome.(Tokens); !ok || err != nil {
+		t.Fatalf("%v, %v", outcome, err)
+	}
+}
+
+func TestAWatchThatIsRefusedOtherwiseEndsTheWait(t *testing.T) {
+	_, stale := refused(codes.Unauthenticated, because("MFA_TOKEN_STALE"))()
+	server := &scripted{answers: []answer{tokens}, watching: stale}
+
+	_, err := server.connect(t).AwaitTokens(t.Context(), "mfa", "oob")
+
+	if !Refused(err, cofactorv1.ErrorReason_ERROR_REASON_MFA_TOKEN_STALE) || len(server.ids()) != 0 {
+		t.Fatalf("%v after %q", err, server.ids())
 	}
 }
 

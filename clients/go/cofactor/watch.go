@@ -80,7 +80,7 @@ func (c *Client) awaiting(ctx context.Context, grant *cofactorv1.MfaOobGrant,
 		if err == nil {
 			continue
 		}
-		if code := status.Code(err); code != codes.Unimplemented && code != codes.ResourceExhausted {
+		if !pollingHelps(err) {
 			return nil, err
 		}
 	}
@@ -132,4 +132,12 @@ func sleep(ctx context.Context, pause time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// pollingHelps tells whether a watch failed so that polling may do: none is served here, too many watch already, or the
+// token is an access token for the MFA audience, which redeems what it enrolled and watches nothing.
+func pollingHelps(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unimplemented || code == codes.ResourceExhausted ||
+		Refused(err, cofactorv1.ErrorReason_ERROR_REASON_MFA_TOKEN_MALFORMED)
 }

@@ -232,6 +232,8 @@ fn uses_something_up(request: &IssueTokenRequest) -> bool {
     }
 }
 
+/// Whether a watch failed so that polling may do: none is served here, too many watch already, or the token is an access
+/// token for the MFA audience, which redeems what it enrolled and watches nothing.
 fn polling_helps(error: &Error) -> bool {
-    error.code() == Code::Unimplemented || error.code() == Code::ResourceExhausted
+    matches!(error.code(), Code::Unimplemented | Code::ResourceExhausted) || error.is(ErrorReason::MfaTokenMalformed)
 }

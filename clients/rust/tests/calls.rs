@@ -320,6 +320,22 @@ async fn where_nothing_streams_tokens_are_polled_for_at_the_server_s_interval() 
 }
 
 #[tokio::test]
+async fn an_access_token_that_watches_nothing_polls_and_every_other_refusal_ends_the_wait() {
+    let watching: Answers = |number| {
+        let reason = if number == 0 { "MFA_TOKEN_MALFORMED" } else { "MFA_TOKEN_STALE" };
+        let details = ErrorDetails::with_error_info(reason, "cofactor.v1", []);
+        Status::with_error_details(Code::Unauthenticated, "no", details).into_http()
+    };
+    let world = World::of(|_| outcome(Answered::Tokens(Tokens::default())), watching).await;
+
+    let answered = world.client.await_tokens("access", "oob", None).await.unwrap();
+    let error = world.client.await_tokens("mfa", "oob", None).await.unwrap_err();
+
+    assert!(answered.tokens().is_some() && error.is(ErrorReason::MfaTokenStale));
+    assert_eq!((world.tokens().len(), world.challenges().len()), (1, 2));
+}
+
+#[tokio::test]
 async fn a_code_that_was_typed_is_redeemed_without_waiting() {
     let world = World::of(
         |_| {

@@ -153,7 +153,8 @@ export class Cofactor {
         for await (const _ of this.watch(mfaToken, oobCode, calling)); // how it ends is told by what redeeming it answers
       } catch (thrown) {
         const error = CofactorError.from(thrown);
-        if (error.code !== Code.Unimplemented && error.code !== Code.ResourceExhausted) {
+        // An access token for the MFA audience redeems what it enrolled, and watches nothing.
+        if (!NO_WATCH.has(error.code) && error.reason !== "MFA_TOKEN_MALFORMED") {
           throw error;
         }
         wait = intervalMs;
@@ -203,4 +204,6 @@ export class Cofactor {
 }
 
 const AWAY = new Set([Code.Unavailable, Code.DeadlineExceeded]);
+// None is served here, or too many watch already.
+const NO_WATCH = new Set([Code.Unimplemented, Code.ResourceExhausted]);
 const SECONDS_5 = { $typeName: "google.protobuf.Duration", seconds: 5n, nanos: 0 } as const;

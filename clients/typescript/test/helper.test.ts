@@ -31,6 +31,7 @@ const OTP = { case: "mfaOtp", value: { mfaToken: "t", otp: "123456" } } as const
 type Answer = (request: IssueTokenRequest, context: HandlerContext) => IssueTokenResponse;
 let answers: Answer[] = [];
 let heard: IssueTokenRequest[] = [];
+let unwatched: () => ConnectError;
 let server: Http2Server;
 let target: string;
 
@@ -41,7 +42,12 @@ function routes(router: ConnectRouter): void {
       return (answers.length > 1 ? answers.shift()! : answers[0]!)(request, context);
     },
   });
-  router.service(ChallengeService, {}); // nothing can be watched here
+  router.service(ChallengeService, {
+    // Nothing can be watched here.
+    watchChallenge() {
+      throw unwatched();
+    },
+  });
 }
 
 const tokens: Answer = () =>
@@ -77,6 +83,7 @@ after(() => server.close());
 
 beforeEach(() => {
   heard = [];
+  unwatched = () => new ConnectError("no", Code.Unimplemented);
 });
 
 test("plaintext does not leave this machine unless it is told to", () => {
@@ -163,6 +170,22 @@ test("where nothing can be watched the answer is polled for", async () => {
   assert.equal((await refusal(client.awaitTokens("t", "o", { intervalMs: 10, timeoutMs: 200 }))).code, Code.DeadlineExceeded);
   answers = [refuses(Code.PermissionDenied, "CHALLENGE_DENIED")];
   assert.equal((await refusal(client.awaitTokens("t", "o", { intervalMs: 10 }))).reason, "CHALLENGE_DENIED");
+  client.close();
+});
+
+test("an access token, which watches nothing, polls; every other refusal ends the wait", async () => {
+  const client = connect(target, { clientId: "c", tls: false });
+  const refusing = (reason: string) => () => {
+    const error = new ConnectError("no", Code.Unauthenticated);
+    error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: "cofactor.v1" } });
+    return error;
+  };
+  answers = [tokens];
+  unwatched = refusing("MFA_TOKEN_MALFORMED");
+  assert.equal((await client.awaitTokens("access", "o", { intervalMs: 10 })).case, "tokens");
+  unwatched = refusing("MFA_TOKEN_STALE");
+  assert.equal((await refusal(client.awaitTokens("t", "o", { intervalMs: 10 }))).reason, "MFA_TOKEN_STALE");
+  assert.equal(heard.length, 1);
   client.close();
 });
 
