@@ -203,14 +203,15 @@ async def test_forged_refresh_tokens_take_none_of_their_users_places(api: Api, w
 
 
 @pytest.mark.requirement("S203")
+@pytest.mark.usefixtures("scopes")
 async def test_a_refresh_widens_nothing(api: Api, world: World) -> None:
     client = await shop(world, audiences=("https://api.example.test/", "https://bank.example.test/"))
-    token = (await enrolled(api, world, client, scope="read offline_access")).tokens.refresh_token
+    token = (await enrolled(api, world, client, scope="read:cart offline_access")).tokens.refresh_token
 
-    assert await reason(api.refresh(client, token, scope="read write")) == "INVALID_SCOPE"
+    assert await reason(api.refresh(client, token, scope="read:cart write:cart")) == "INVALID_SCOPE"
     assert await reason(api.refresh(client, token, audience="https://bank.example.test/")) == "AUDIENCE_NOT_ALLOWED"
-    narrowed = a(Tokens, await api.refresh(client, token, scope="read"))
-    assert narrowed.scope == "read"
+    narrowed = a(Tokens, await api.refresh(client, token, scope="read:cart"))
+    assert narrowed.scope == "read:cart"
 
 
 @pytest.mark.requirement("S134")

@@ -175,6 +175,7 @@ async def test_no_policy_mints_it_for_an_enrolled_user_without_a_factor(
 
 
 async def test_a_login_for_another_audience_is_not_turned_into_it(api: Api, world: World) -> None:
+    await world.api(*MFA_SCOPE.split())
     client = await shop(world)
     alice = await enrolled(api, world, client)
 
