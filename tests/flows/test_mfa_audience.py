@@ -142,6 +142,7 @@ async def test_an_access_token_is_no_mfa_token_for_recovery_codes(api: Api, worl
 
 
 async def test_an_access_token_for_an_api_confirms_nothing(api: Api, world: World) -> None:
+    await world.api(*MFA_SCOPE.split())
     client = await shop(world)
     user = await enrolled(api, world, client, scope="enroll")
 
@@ -225,6 +226,7 @@ async def test_an_access_token_lives_ten_minutes(api: Api, world: World) -> None
 
 @pytest.mark.requirement("S106", "S107")
 async def test_a_token_for_another_audience_manages_nothing(api: Api, world: World) -> None:
+    await world.api(*MFA_SCOPE.split())
     client = await shop(world)
     user = await enrolled(api, world, client)
     tokens = await logged_in(api, world, client, user, scope=f"openid {MFA_SCOPE}")
