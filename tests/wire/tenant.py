@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import httpx2
+from cofactor_server.domain.budgets import UNBOUNDED
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.rpc.tls import TlsFiles
 from cofactor_server.serving.http_server import HttpServer
@@ -171,7 +172,14 @@ class _Served:
         domain = f"localhost:{sock.getsockname()[1]}"
         listening = Listening(name_of(sock), None, tls=self._files, drain_seconds=10)
         url = f"sqlite:///{self._folder / 'tenant.sqlite3'}"
-        async with world_on(url, issuer=f"https://{domain}/", kinds=KINDS) as world:
+        # All tests of a run enroll one number here, each for a user of its own.
+        async with world_on(
+            url,
+            issuer=f"https://{domain}/",
+            kinds=KINDS,
+            number_sends=UNBOUNDED,
+            address_sends=UNBOUNDED,
+        ) as world:
             server = await HttpServer.started(world.app.http(), sock, listening)
             self._begun.set_result((domain, world))
             await self._end.wait()
