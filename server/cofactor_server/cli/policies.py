@@ -36,7 +36,7 @@ def _view(rule: "Rule") -> dict[str, Any]:
         "user_id": rule.user_id or None,
         "audience": rule.audience or None,
         "scope": rule.scope or None,
-        "acr": rule.level.acr if rule.level > Level.ONE_FACTOR else None,
+        "acr": rule.level.demanded or None,
         "two_kinds": rule.two_kinds,
         "max_age": rule.max_age // SECOND if rule.max_age is not None else None,
         "created_at": instant(rule.created_at),
@@ -162,7 +162,7 @@ def _explained(found: "Explanation") -> dict[str, Any]:
         "outcome": found.consequence,
         "policy": ruling.policy,
         "decided_by": list(ruling.by),
-        "acr": wanted.level.acr if wanted.level > Level.ONE_FACTOR else None,
+        "acr": wanted.level.demanded or None,
         "two_kinds": wanted.two_kinds,
         "max_age": wanted.max_age // SECOND if wanted.max_age is not None else None,
         "wanted_by": list(wanted.by),
@@ -194,12 +194,11 @@ def _later(found: "Explanation", wait: int) -> str | None:
 
 def _budget(budget: "BudgetStanding") -> dict[str, Any]:
     quota = budget.quota
-    grows = budget.regains and quota.remaining < quota.limit
     return {
         "name": quota.name,
         "limit": quota.limit,
         "remaining": quota.remaining,
-        "next_at": instant(quota.resets_at * SECOND) if grows else None,
+        "next_at": instant(budget.next_at) if budget.next_at is not None else None,
         "applies": budget.applies,
     }
 

@@ -27,6 +27,11 @@ class Level(IntEnum):
         """The acr value, such as `urn:cofactor:acr:mfa`."""
         return PREFIX + _NAMES[self]
 
+    @property
+    def demanded(self) -> str:
+        """The acr value where this is demanded; empty for the weakest, which whoever logs in has anyway."""
+        return self.acr if self > Level.ONE_FACTOR else ""
+
     @classmethod
     def named(cls, acr: str) -> "Level | None":
         """Return the level an acr value names; None for a value that is not ours."""

@@ -9,6 +9,7 @@ from cofactor_server.domain.grants import Target
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.errors import Quota
+from cofactor_server.seams import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,12 @@ class BudgetStanding:
     """Whether the login would be counted in it."""
     regains: bool = True
     """Whether time gives anything back."""
+
+    @property
+    def next_at(self) -> int | None:
+        """When one more is regained, in microseconds since the Unix epoch; None where none will be."""
+        quota = self.quota
+        return quota.resets_at * SECOND if self.regains and quota.remaining < quota.limit else None
 
 
 @dataclass(frozen=True, slots=True)

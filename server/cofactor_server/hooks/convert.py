@@ -46,7 +46,7 @@ def request(question: Question) -> pb.DecideRequest:
         ruling=pb.Ruling(
             requires_mfa=question.ruling.asks,
             decided_by=question.ruling.by,
-            acr=wanted.level.acr if wanted.level > Level.ONE_FACTOR else "",
+            acr=wanted.level.demanded,
             two_kinds=wanted.two_kinds,
         ),
     )

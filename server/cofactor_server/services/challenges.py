@@ -137,7 +137,7 @@ class CreateChallenge:
         user = work.user(login.user_id)
         if user is None:
             return MfaTokenStale()
-        known = login.remembered or (bool(self.source) and work.is_known(user.id, self.source, now))
+        known = login.remembered or work.is_known(user.id, self.source, now)
         picked = self._pick(work.authenticators(user.id), no_push=prompts_refused(user, now, known=known))
         if isinstance(picked, CofactorError):
             return picked

@@ -110,7 +110,7 @@ class Guessing:
         candidate takes counts once on each that was tried, and once on its source.
         """
         now, source = attempt.now, attempt.trail.source
-        known = attempt.remembered or (bool(source) and work.is_known(attempt.trail.user_id, source, now))
+        known = attempt.remembered or work.is_known(attempt.trail.user_id, source, now)
         waits = [candidate.authenticator.guard.wait(known=known, now=now) for candidate in candidates]
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
         source_wait = work.source_wait(source, now)

@@ -164,8 +164,8 @@ class Work:
         return self._browsers.get((user_id, browser_id))
 
     def is_known(self, user_id: str, source: str, now: int) -> bool:
-        """Whether the user completed MFA from `source` lately (security.md 9)."""
-        seen_at = self._sources.get((user_id, source))
+        """Whether the user completed MFA from `source` lately (security.md 9); never without a source."""
+        seen_at = self._sources.get((user_id, source)) if source else None
         return seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
 
     def source_wait(self, source: str, now: int) -> int:

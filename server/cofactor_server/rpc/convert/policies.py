@@ -3,7 +3,6 @@
 from cofactor.v1 import authenticators_pb2
 from cofactor.v1 import policies_pb2 as pb
 
-from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import State
 from cofactor_server.domain.explanations import (
     AuthenticatorStanding,
@@ -17,7 +16,6 @@ from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.rpc.convert.fields import ID_LENGTH, NAME, VISIBLE, Fields, duration, timestamp
 from cofactor_server.rpc.convert.tokens import REALM_LENGTH, USERNAME_LENGTH, token_target
 from cofactor_server.rpc.source import counted
-from cofactor_server.seams import SECOND
 
 ADDRESS_LENGTH = 64  # an IPv6 address with a zone
 
@@ -84,7 +82,7 @@ def explained(value: Explanation) -> pb.ExplainDecisionResponse:
         outcome=_OUTCOMES[value.consequence],
         policy=_POLICIES[ruling.policy],
         decided_by=ruling.by,
-        acr=wanted.level.acr if wanted.level > Level.ONE_FACTOR else "",
+        acr=wanted.level.demanded,
         two_kinds=wanted.two_kinds,
         max_age=duration(wanted.max_age) if wanted.max_age is not None else None,
         wanted_by=wanted.by,
@@ -115,11 +113,10 @@ def _authenticator(standing: AuthenticatorStanding, now: int) -> pb.Authenticato
 
 def _budget(standing: BudgetStanding) -> pb.BudgetStanding:
     quota = standing.quota
-    grows = standing.regains and quota.remaining < quota.limit
     return pb.BudgetStanding(
         name=quota.name,
         limit=quota.limit,
         remaining=quota.remaining,
-        next_time=timestamp(quota.resets_at * SECOND) if grows else None,
+        next_time=timestamp(standing.next_at) if standing.next_at is not None else None,
         applies=standing.applies,
     )

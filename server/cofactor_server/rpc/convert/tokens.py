@@ -50,7 +50,6 @@ SCOPE_LENGTH = 1_024
 AUDIENCE_LENGTH = 512
 SUBJECT_LENGTH = 256
 ORIGIN_LENGTH = 256
-CLIENT_ID_LENGTH = 128
 LABEL_LENGTH = 256
 METHODS = 8
 METHOD_LENGTH = 16
@@ -102,7 +101,7 @@ def origin(request: pb.CheckOriginRequest) -> tuple[str, str]:
     """Return an origin, and the client that is asked about."""
     fields = Fields()
     value = fields.required("origin", request.origin, ORIGIN_LENGTH, VISIBLE)
-    client_id = fields.text("client_id", request.client_id, CLIENT_ID_LENGTH, VISIBLE)
+    client_id = fields.text("client_id", request.client_id, ID_LENGTH, VISIBLE)
     fields.done()
     return value, client_id
 
