@@ -79,6 +79,7 @@ from cofactor_server.vault.short_codes import ShortCodes
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm, generate_signing_key
 from cofactor_server.vault.tokens import TokenSealer
+from cofactor_server.web import page
 
 log = structlog.get_logger("cofactor")
 
@@ -264,7 +265,7 @@ class Application:
         return channel
 
     def http(self) -> FastAPI:
-        """Return the HTTP edge, REST and gRPC-Web, over a channel within this process."""
+        """Return the HTTP edge, REST and gRPC-Web, over a channel within this process, and the hosted page."""
         c = self.configuration
         channel = self.local_channel()
         edge = create_app(
@@ -275,7 +276,8 @@ class Application:
             push_rejected=c.push_rejected,
             guardian_host=bool(c.deployment.guardian_url),
         )
-        edge.router.routes.extend(Route(page.path, page, methods=["POST"]) for page in page_methods(channel))
+        edge.router.routes.extend(Route(method.path, method, methods=["POST"]) for method in page_methods(channel))
+        edge.router.routes.extend(page.routes())
         return edge
 
     def end_streams(self) -> None:

@@ -11,7 +11,9 @@ TIMEOUT = 2.0  # seconds
 
 _PATHS = ("/oauth/token", "/oauth/revoke", "/userinfo")
 _BELOW = ("/mfa/", "/.well-known/")
-"""Everything else has nothing for pages of others: introspection is for confidential clients, the demo for nobody."""
+_OWN_PAGE = "/mfa/enrollment"
+"""Everything else has nothing for pages of others: introspection is for confidential clients, the page of tickets for
+itself, the demo for nobody."""
 
 _GRPC_WEB = "/cofactor.v1."
 
@@ -42,7 +44,7 @@ class Cors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not (scope["path"] in _PATHS or scope["path"].startswith((*_BELOW, _GRPC_WEB))):
+        if scope["type"] != "http" or not _is_for_pages(scope["path"]):
             await self._app(scope, receive, send)
             return
         grpc_web = scope["path"].startswith(_GRPC_WEB)
@@ -74,6 +76,12 @@ class Cors:
             return (await self._stub.CheckOrigin(request, timeout=TIMEOUT)).allowed
         except grpc.aio.AioRpcError:  # what can't be an origin, or nobody knows
             return False
+
+
+def _is_for_pages(path: str) -> bool:
+    if path == _OWN_PAGE or path.startswith(f"{_OWN_PAGE}/"):
+        return False
+    return path in _PATHS or path.startswith((*_BELOW, _GRPC_WEB))
 
 
 def _allow(headers: MutableHeaders, origin: str) -> None:
