@@ -40,6 +40,7 @@ from cofactor_server.services.devices import Devices
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.explaining import Explaining
+from cofactor_server.services.first_factors import FirstFactors
 from cofactor_server.services.guardian import DeviceAccounts
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.hooking import Hooking
@@ -57,6 +58,7 @@ from cofactor_server.services.postage import Postage
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.redeeming import Redeemer
+from cofactor_server.services.refresh_grants import RefreshGrants
 from cofactor_server.services.refreshing import RefreshTokens
 from cofactor_server.services.remembering import Browsers
 from cofactor_server.services.repeating import Repeats
@@ -147,13 +149,13 @@ class Application:
         self._group_commit = GroupCommit(database, entropy, c.limits, self._signals, recipients.sealed)
         decider = Decider(self._group_commit)
         access_tokens = AccessTokens(deployment, signer, clock)
-        logins = Logins(sealer, access_tokens, clock)
+        logins = Logins(sealer, access_tokens, deployment.mfa_token_life, clock, entropy)
         oob_codes = OobCodes(sealer)
         browsers = Browsers(deployment, sealer, clock)
         self.policies = Policies(records, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
         guessing = Guessing(credentials, disable_after=deployment.disable_after)
-        redeemer = Redeemer(guessing, refresh_tokens, Repeats(columns), browsers, clock)
+        repeats = Repeats(columns)
 
         answering = Answering(credentials, guessing, clock)
         pairing = Pairing(deployment, answering, clock, entropy)
@@ -186,6 +188,7 @@ class Application:
         policy = Policy(deployment, credentials)
         hooking = Hooking(deployment, self._hook, policy, decider)
         throttle = Throttle(deployment, records, c.keyring, clock)
+        mint = Mint(deployment, logins, signer, self.apis)
         self.explaining = Explaining(
             deployment=deployment,
             policy=policy,
@@ -200,24 +203,46 @@ class Application:
         )
         self.services = Services(
             tokens=Tokens(
-                deployment=deployment,
-                policy=policy,
-                policies=self.policies,
-                hooking=hooking,
-                browsers=browsers,
-                records=records,
-                decider=decider,
+                first_factors=FirstFactors(
+                    deployment=deployment,
+                    policy=policy,
+                    policies=self.policies,
+                    hooking=hooking,
+                    browsers=browsers,
+                    records=records,
+                    decider=decider,
+                    logins=logins,
+                    refresh_tokens=refresh_tokens,
+                    mint=mint,
+                    apis=self.apis,
+                    passwords=self._passwords,
+                    throttle=throttle,
+                    clock=clock,
+                    entropy=entropy,
+                ),
+                refresh_grants=RefreshGrants(
+                    deployment=deployment,
+                    policy=policy,
+                    policies=self.policies,
+                    records=records,
+                    decider=decider,
+                    logins=logins,
+                    refresh_tokens=refresh_tokens,
+                    repeats=repeats,
+                    mint=mint,
+                    apis=self.apis,
+                    entropy=entropy,
+                ),
+                redeemer=Redeemer(guessing, refresh_tokens, repeats, browsers, clock),
                 logins=logins,
                 oob_codes=oob_codes,
-                redeemer=redeemer,
+                decider=decider,
+                mint=mint,
                 states=TokenStates(deployment, access_tokens, refresh_tokens, records, decider, clock),
-                mint=Mint(deployment, signer, self.apis),
-                apis=self.apis,
+                browsers=browsers,
                 origins=Origins(records, clock),
+                records=records,
                 signer=signer,
-                passwords=self._passwords,
-                throttle=throttle,
-                clock=clock,
                 entropy=entropy,
             ),
             challenges=Challenges(

@@ -1,9 +1,10 @@
 """What a client exchanges for tokens, and what comes of it."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.clients import GrantType
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.errors import Quota
@@ -39,11 +40,17 @@ class PasswordGrant:
     remember_token: str = field(default="", repr=False)
     """Of a browser that is remembered; one that is not good is as good as none."""
 
+    @property
+    def grant_type(self) -> GrantType:
+        """Which of the two grants was used."""
+        return GrantType.PASSWORD_REALM if self.by_realm else GrantType.PASSWORD
+
 
 @dataclass(frozen=True, slots=True)
 class RefreshTokenGrant:
     """A refresh token."""
 
+    grant_type: ClassVar[GrantType] = GrantType.REFRESH_TOKEN
     refresh_token: str = field(repr=False)
     target: Target = Target()
 
@@ -52,6 +59,7 @@ class RefreshTokenGrant:
 class MfaOtpGrant:
     """A one-time password for the login that `mfa_token` stands for."""
 
+    grant_type: ClassVar[GrantType] = GrantType.MFA_OTP
     mfa_token: str = field(repr=False)
     otp: str = field(repr=False)
     authenticator_id: str = ""
@@ -63,6 +71,7 @@ class MfaOtpGrant:
 class MfaOobGrant:
     """A challenge that was answered over another channel, or is answered here with a code."""
 
+    grant_type: ClassVar[GrantType] = GrantType.MFA_OOB
     mfa_token: str = field(repr=False)
     oob_code: str = field(repr=False)
     binding_code: str = field(default="", repr=False)
@@ -73,6 +82,7 @@ class MfaOobGrant:
 class MfaRecoveryCodeGrant:
     """A saved recovery code."""
 
+    grant_type: ClassVar[GrantType] = GrantType.MFA_RECOVERY_CODE
     mfa_token: str = field(repr=False)
     recovery_code: str = field(repr=False)
 
@@ -81,6 +91,7 @@ class MfaRecoveryCodeGrant:
 class MfaWebAuthnGrant:
     """An assertion of a security key or passkey."""
 
+    grant_type: ClassVar[GrantType] = GrantType.MFA_WEBAUTHN
     mfa_token: str = field(repr=False)
     oob_code: str = field(repr=False)
     credential_id: str = field(repr=False)
@@ -93,6 +104,7 @@ class MfaWebAuthnGrant:
 class VouchedGrant:
     """A trusted client's statement that a user showed a first factor (security.md 6)."""
 
+    grant_type: ClassVar[GrantType] = GrantType.VOUCHED
     realm: str
     subject: str
     methods: tuple[str, ...]

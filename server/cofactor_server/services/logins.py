@@ -1,11 +1,15 @@
-"""The mfa_token: a login, sealed."""
+"""Logins: a first factor accepted, a second awaited, and the mfa_token that a login is sealed into."""
 
 import msgspec
 
+from cofactor_server.domain.clients import Client
+from cofactor_server.domain.grants import MfaRequired, Target
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.users import User
 from cofactor_server.errors import BearerInvalid, MfaTokenExpired, MfaTokenMalformed
-from cofactor_server.seams import Clock
+from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.claims import AccessTokens
+from cofactor_server.services.policy import Requirement
 from cofactor_server.vault.keyring import SealBroken
 from cofactor_server.vault.tokens import TokenSealer
 
@@ -15,14 +19,64 @@ JWS_DOTS = 2
 
 
 class Logins:
-    """Seals logins into mfa_tokens and opens them again."""
+    """Begins logins, seals them into mfa_tokens and opens them again.
 
-    def __init__(self, sealer: TokenSealer, access_tokens: AccessTokens, clock: Clock) -> None:
+    Args:
+        sealer: Makes the tokens.
+        access_tokens: Verifies those for the MFA audience, which stand for a login too.
+        life: Of an mfa_token, in microseconds.
+        clock: Tells when a login begins, and is over.
+        entropy: Draws their ids.
+    """
+
+    def __init__(
+        self, sealer: TokenSealer, access_tokens: AccessTokens, life: int, clock: Clock, entropy: Entropy
+    ) -> None:
         self._sealer = sealer
         self._access_tokens = access_tokens
+        self._life = life
         self._clock = clock
+        self._entropy = entropy
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Login).decode
+
+    def begun(
+        self,
+        user: User,
+        client: Client,
+        target: Target,
+        methods: tuple[str, ...],
+        first_factor: FirstFactor,
+        first_factor_at: int,
+    ) -> Login:
+        """Return a login that begins now.
+
+        Args:
+            user: Who logs in, as the user is now.
+            client: At which application.
+            target: What the tokens will be for.
+            methods: What the first factor showed (RFC 8176).
+            first_factor: What that was.
+            first_factor_at: When it was shown, in microseconds since the Unix epoch.
+        """
+        now = self._clock.now()
+        return Login(
+            id=new_id(self._entropy, ""),
+            user_id=user.id,
+            epoch=user.epoch,
+            client_id=client.id,
+            scope=target.scope,
+            audience=target.audience,
+            methods=methods,
+            first_factor=first_factor,
+            first_factor_at=first_factor_at,
+            issued_at=now,
+            expires_at=now + self._life,
+        )
+
+    def awaiting(self, login: Login, requirement: Requirement) -> MfaRequired:
+        """Return what the client of a login is told that awaits a second factor."""
+        return MfaRequired(self.seal(login), login.expires_at, requirement.enroll, requirement.kinds)
 
     def seal(self, login: Login) -> str:
         """Return the mfa_token for a login."""

@@ -4,11 +4,12 @@ from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
 from cofactor_server.domain.encoding import base64url
-from cofactor_server.domain.grants import Issue, Tokens
+from cofactor_server.domain.grants import Chained, Issue, MfaRequired, Tokens
 from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
 from cofactor_server.services.apis import Apis
 from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from cofactor_server.services.logins import Logins
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm
@@ -50,10 +51,18 @@ def login_issue(
 class Mint:
     """Makes tokens from decided facts; the same facts make the same claims again."""
 
-    def __init__(self, deployment: Deployment, signer: Signer, apis: Apis) -> None:
+    def __init__(self, deployment: Deployment, logins: Logins, signer: Signer, apis: Apis) -> None:
         self._apis = apis
         self._deployment = deployment
+        self._logins = logins
         self._signer = signer
+
+    async def outcome(self, decided: Issue | Chained, client: Client) -> Tokens | MfaRequired:
+        """Return the tokens for a completed login, or the mfa_token of one of which more is demanded."""
+        if isinstance(decided, Chained):
+            login, kinds = decided.login, decided.kinds
+            return MfaRequired(self._logins.seal(login), login.expires_at, False, kinds, decided.recovery_code)
+        return await self.tokens(decided, client)
 
     async def tokens(self, issue: Issue, client: Client) -> Tokens:
         """Return the tokens for a completed login."""
