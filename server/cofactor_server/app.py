@@ -45,6 +45,7 @@ from cofactor_server.services.guardian import DeviceAccounts
 from cofactor_server.services.guessing import Guessing
 from cofactor_server.services.hooking import Hooking
 from cofactor_server.services.inspecting import TokenStates
+from cofactor_server.services.issuing_tickets import TicketOffice
 from cofactor_server.services.logins import Logins
 from cofactor_server.services.minting import Mint
 from cofactor_server.services.notices import Notices, Recipients
@@ -66,6 +67,7 @@ from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.sending import NoSender, Sender
 from cofactor_server.services.signing_rotation import SigningRotation
 from cofactor_server.services.throttling import Throttle
+from cofactor_server.services.tickets import Tickets
 from cofactor_server.services.token_imports import TokenImports
 from cofactor_server.services.tokens import Tokens
 from cofactor_server.services.upkeep import Upkeep
@@ -201,6 +203,11 @@ class Application:
             postage=postage,
             clock=clock,
         )
+        enrolling = Enrolling(deployment, credentials, clock, entropy)
+        authenticators = Authenticators(
+            enrolling=enrolling, records=records, decider=decider, oob_codes=oob_codes, dispatch=dispatch
+        )
+        self.ticket_office = TicketOffice(enrolling=enrolling, records=records, decider=decider, sender=c.sender)
         self.services = Services(
             tokens=Tokens(
                 first_factors=FirstFactors(
@@ -260,16 +267,19 @@ class Application:
                 oob_codes=oob_codes,
             ),
             watching=self._watching,
-            authenticators=Authenticators(
-                enrolling=Enrolling(deployment, credentials, clock, entropy),
-                records=records,
-                decider=decider,
-                oob_codes=oob_codes,
-                dispatch=dispatch,
-            ),
+            authenticators=authenticators,
             devices=self._devices,
             device_accounts=DeviceAccounts(pairing=pairing, records=records, decider=decider),
             explaining=self.explaining,
+            tickets=Tickets(
+                enrolling=enrolling,
+                guessing=guessing,
+                authenticators=authenticators,
+                oob_codes=oob_codes,
+                sealer=sealer,
+                records=records,
+                decider=decider,
+            ),
         )
         self._metrics = Metrics(self.metrics)
         self._admission = Admission(

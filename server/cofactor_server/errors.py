@@ -349,6 +349,18 @@ class DeviceInvalid(CofactorError):
     reason = "DEVICE_INVALID"
 
 
+class TicketInvalid(CofactorError):
+    """The enrollment ticket is unknown, used, expired, or older than its user's last change."""
+
+    reason = "TICKET_INVALID"
+
+
+class EnrollmentGone(CofactorError):
+    """No enrollment of this ticket waits for the answer."""
+
+    reason = "ENROLLMENT_GONE"
+
+
 class TransactionNotFound(CofactorError):
     """No prompt waits for this transaction token."""
 
@@ -560,6 +572,11 @@ TABLE: Mapping[str, Row] = {
     "DEVICE_INVALID": Row("UNAUTHENTICATED", 401, "invalid_device", "The device is unknown or its signature is wrong."),
     "TRANSACTION_NOT_FOUND": Row("NOT_FOUND", 404, "transaction_not_found", "No prompt waits for this answer."),
     "TRANSACTION_EXPIRED": Row("FAILED_PRECONDITION", 403, "transaction_expired", "The prompt's time is over."),
+    # Enrollment by ticket
+    "TICKET_INVALID": Row("UNAUTHENTICATED", 403, "invalid_ticket", "The ticket is invalid, used or expired."),
+    "ENROLLMENT_GONE": Row(
+        "NOT_FOUND", 404, "enrollment_not_found", "No enrollment waits for this answer. Begin another."
+    ),
     # Proofs
     "INVALID_OTP": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid otp_code."),
     "INVALID_BINDING_CODE": Row("UNAUTHENTICATED", 403, "invalid_grant", "Invalid binding_code."),

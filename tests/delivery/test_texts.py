@@ -67,6 +67,18 @@ def test_every_notice_has_a_text_of_its_own(texts: Texts) -> None:
     assert len(set(said)) == len(said)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_ticket_comes_with_its_page_on_a_line_of_its_own_and_until_when(language: str, texts: Texts) -> None:
+    facts, link = {"time": "2026-11-24 12:08 UTC"}, "https://mfa.example.com/mfa/enrollment?ticket=t"
+    letter = Message("email", "a@example.com", purpose=Purpose.ENROLL, link=link, facts=facts, languages=(language,))
+    written = texts.written(letter, "m1")
+    assert link in written.text.splitlines()
+    assert facts["time"] in written.text
+    assert link not in written.subject
+    assert "Example & Co" in written.subject
+    assert link not in repr(letter)
+
+
 def test_a_language_that_nobody_wrote_is_the_deployments(texts: Texts) -> None:
     def first_word(chosen: Texts, language: str) -> str:
         return chosen.written(Message("voice", NUMBER, CODE, languages=(language,)), "m1").text.split(".")[0]

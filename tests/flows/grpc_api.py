@@ -12,6 +12,7 @@ from cofactor.v1 import tokens_pb2 as tokens
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 from cofactor.v1.policies_pb2_grpc import PolicyServiceStub
+from cofactor.v1.tickets_pb2_grpc import EnrollmentTicketServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.rpc.server import build_server, listen
 from google.protobuf import json_format
@@ -70,6 +71,7 @@ class GrpcApi:
         self.challenges = ChallengeServiceStub(channel)
         self.authenticators = AuthenticatorServiceStub(channel)
         self.policies = PolicyServiceStub(channel)
+        self.tickets = EnrollmentTicketServiceStub(channel)
         self.source = ""
 
     async def issue(

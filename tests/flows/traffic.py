@@ -21,6 +21,8 @@ _SECRETS = frozenset(
         "secret",
         "client_secret",
         "credential_json",
+        "ticket",
+        "enrollment",
         "challenge_response",
         "txtkn",
     }

@@ -5,7 +5,7 @@ import base64
 from typing import Any
 
 import pytest
-from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, policies_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, policies_pb2, tickets_pb2, tokens_pb2
 from cofactor_server.domain.callers import Caller
 from cofactor_server.rpc import testing
 from cofactor_server.rpc.callers import RULES, RuleMissing, check_complete
@@ -50,6 +50,11 @@ REQUESTS: dict[str, Any] = {
     ),
     "DeleteDeviceAccount": guardian_pb2.DeleteDeviceAccountRequest(device_token="t", id="dev_1"),
     "ExplainDecision": policies_pb2.ExplainDecisionRequest(subject="alice"),
+    "GetEnrollmentTicket": tickets_pb2.GetEnrollmentTicketRequest(ticket="t"),
+    "BeginEnrollment": tickets_pb2.BeginEnrollmentRequest(
+        ticket="t", wanted=authenticators_pb2.EnrollAuthenticatorRequest(totp=authenticators_pb2.TotpEnrollment())
+    ),
+    "ConfirmEnrollment": tickets_pb2.ConfirmEnrollmentRequest(ticket="t", enrollment="e", code="123456"),
     "GetRichConsent": guardian_pb2.GetRichConsentRequest(id="c", transaction_token="t", proof="p"),
 }
 
@@ -162,6 +167,9 @@ EXPECTED: dict[str, dict[str, str]] = {
     "UpdateDeviceAccount": {"*": ""},
     "DeleteDeviceAccount": {"*": ""},
     "GetRichConsent": {"*": ""},
+    "GetEnrollmentTicket": {"*": ""},
+    "BeginEnrollment": {"*": ""},
+    "ConfirmEnrollment": {"*": ""},
     "EnrollAuthenticator": {
         **_BEARERS,
         **_LOGIN_TOO,
@@ -188,6 +196,7 @@ def call(edge: Edge, method: str, metadata: Metadata) -> Any:
         "cofactor.v1.AuthenticatorService": edge.authenticators,
         "cofactor.v1.DeviceAccountService": edge.device_accounts,
         "cofactor.v1.PolicyService": edge.policies,
+        "cofactor.v1.EnrollmentTicketService": edge.tickets,
     }[service]
     empty = {
         "GetJsonWebKeySet": tokens_pb2.GetJsonWebKeySetRequest,

@@ -10,6 +10,7 @@ from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 from cofactor.v1.guardian_pb2_grpc import DeviceAccountServiceStub
 from cofactor.v1.policies_pb2_grpc import PolicyServiceStub
+from cofactor.v1.tickets_pb2_grpc import EnrollmentTicketServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, State
@@ -31,7 +32,7 @@ from cofactor_server.domain.guardian import (
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.prompts import DeviceEvent, Listening
-from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.proofs import Code, PublicKeyCredential, Signed
 from cofactor_server.domain.requests import (
     AnswerRequest,
     ChallengeRequest,
@@ -43,6 +44,7 @@ from cofactor_server.domain.requests import (
     Paired,
     UserInfo,
 )
+from cofactor_server.domain.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.errors import AccessTokenInvalid, BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
@@ -279,6 +281,27 @@ class DeviceAccounts:
         return RichConsent(consent_id, "https://api.example/", ("read",), "", "", 1_700_000_000_000_000, 0)
 
 
+class Tickets:
+    """Enrollment tickets, likewise."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def offer(self, caller: Caller, ticket: str) -> TicketOffer:
+        self._world.ask("offer", caller, ticket)
+        return TicketOffer("Example", "a****", ("totp", "letter"), 1_700_000_000_000_000)
+
+    async def begin(self, caller: Caller, ticket: str, request: EnrollmentRequest) -> tuple[str, Enrolled]:
+        self._world.ask("begin", caller, ticket, request)
+        return "enrollment", Enrolled(authenticator(state=State.PENDING), {"secret": "S", "barcode_uri": "otpauth://"})
+
+    async def confirm(
+        self, caller: Caller, ticket: str, enrollment: str, proof: Code | PublicKeyCredential | None
+    ) -> Confirmed | Waiting:
+        self._world.ask("confirm", caller, ticket, enrollment, proof)
+        return Confirmed(authenticator(), ("code",))
+
+
 @dataclass
 class Edge:
     """What a caller sees of a world."""
@@ -315,13 +338,17 @@ class Edge:
     def policies(self) -> Any:
         return PolicyServiceStub(self.channel)
 
+    @property
+    def tickets(self) -> Any:
+        return EnrollmentTicketServiceStub(self.channel)
+
 
 def surrounding(world: World, registry: CollectorRegistry, trusted_proxies: Sequence[str] = ()) -> Interceptor:
     return Interceptor(Admission(world, Sources(trusted_proxies)), Metrics(registry))
 
 
 def services(world: World) -> Services:
-    return Services(world, world, world, world, world, Devices(world), DeviceAccounts(world), world)
+    return Services(world, world, world, world, world, Devices(world), DeviceAccounts(world), world, Tickets(world))
 
 
 @asynccontextmanager

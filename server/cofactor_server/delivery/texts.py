@@ -29,6 +29,7 @@ _SAMPLE = {
     "kind": "",
     "time": "2026-01-01 00:00 UTC",
     "source": "192.0.2.1",
+    "link": "https://example.com/",
 }
 
 
@@ -82,6 +83,7 @@ class Texts:
             "kind": _in_words(texts, message.facts.get("kind", "")),
             "time": message.facts.get("time", ""),
             "source": message.facts.get("source", ""),
+            "link": message.link,
         }
         text, subject = _of_notice(texts, message) if message.notice else _of_code(texts, message)
         return Outgoing(
@@ -108,6 +110,8 @@ class Texts:
 def _of_code(texts: Mapping[Key, Template], message: Message) -> tuple[Template, Template | None]:
     channel = message.channel if message.channel in CHANNELS else PLAIN
     prefix = (channel, message.purpose.value)
+    if message.link:  # goes by mail alone
+        prefix = ("email", "ticket")
     return texts[(*prefix, "text")], texts.get((*prefix, "subject"))
 
 

@@ -105,6 +105,8 @@ LOGINS = Bucket(size=10, refill=6 * MINUTE)
 """Wrong passwords for one name, from strangers; the owner's sources have as many of their own (security.md 22)."""
 SOURCE_LOGINS = Bucket(size=100, refill=6 * MINUTE // 10)
 """Wrong passwords from one source, over all names."""
+SOURCE_TICKETS = SOURCE_LOGINS
+"""Enrollment tickets that nobody issued, from one source."""
 
 MOST_GUESS_CHANCE = 1e-4
 """What an operator is warned above (S59)."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.tickets import EnrollmentTicket
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,9 @@ class Caller:
     """Who asks.
 
     `client` is authenticated where it is confidential. `login` comes from an mfa_token, `access` from an access
-    token for the MFA audience, `device` from a device's key; at most one of the three is set. `source` is the end
-    user's network address in its counted form, or empty where nobody vouches for one (security.md 11).
+    token for the MFA audience, `device` from a device's key, `ticket` from an operator; at most one of the four is set.
+    `source` is the end user's network address in its counted form, or empty where nobody vouches for one (security.md
+    11).
     """
 
     client: Client | None = None
@@ -49,6 +51,7 @@ class Caller:
     deadline: float | None = None
     """Event loop time after which nothing needs to be decided for this caller."""
     device: Device | None = None
+    ticket: EnrollmentTicket | None = None
     accepted_languages: str = ""
     """As the caller's `accept-language` has them, which is not parsed unless something is written to somebody."""
 
@@ -59,6 +62,8 @@ class Caller:
             return self.login.user_id
         if self.device is not None:
             return self.device.user_id
+        if self.ticket is not None:
+            return self.ticket.user_id
         return self.access.user_id if self.access is not None else ""
 
     @property

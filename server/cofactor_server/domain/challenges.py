@@ -70,6 +70,11 @@ class Challenge:
     next_poll_at: int = 0
     """Before this instant a poll comes too soon."""
 
+    @property
+    def by_ticket(self) -> bool:
+        """Whether it belongs to an enrollment ticket, which is no client's; `login_id` is the ticket's then."""
+        return not self.client_id
+
     def standing(self, now: int) -> Standing:
         """Return where it stands at `now`."""
         waiting = self.state in (ChallengeState.PENDING, ChallengeState.APPROVED)

@@ -18,6 +18,7 @@ class EventName(StrEnum):
     CHALLENGE_APPROVED = "challenge.approved"
     CHALLENGE_DENIED = "challenge.denied"
     CHALLENGE_MISBOUND = "challenge.misbound"
+    TICKET_ISSUED = "ticket.issued"
     AUTHENTICATOR_ENROLLING = "authenticator.enrolling"
     AUTHENTICATOR_ADDED = "authenticator.added"
     AUTHENTICATOR_RENAMED = "authenticator.renamed"

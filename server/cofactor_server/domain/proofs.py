@@ -168,7 +168,10 @@ class Message:
     notice: NoticeName | None = None
     """What the user is told of, where this is no code."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """Of a notice: `kind` of the authenticator, `time` and `source`. Never a secret."""
+    """Of a notice: `kind` of the authenticator, `time` and `source`; of a link, `time` until which it is good. Never a
+    secret."""
+    link: str = field(default="", repr=False)
+    """Where the user goes on, in place of a code: the page that an enrollment ticket opens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cofactor_server.rest.cors import Cors
 from cofactor_server.rest.edge import Edge, Peers
 from cofactor_server.rest.errors import PUSH_REJECTED_AS_GRANT, Refusal, answer, of_call, of_error
 from cofactor_server.rest.guardian import DeviceAccounts
+from cofactor_server.rest.tickets import Tickets
 from cofactor_server.rest.tokens import Tokens
 from cofactor_server.rest.user_info import UserInfo
 
@@ -82,6 +83,7 @@ def create_app(
     UserInfo(channel).register(app)
     Challenges(channel, limit=max_body).register(app)
     Authenticators(channel, limit=max_body).register(app)
+    Tickets(channel, limit=max_body).register(app)
     DeviceAccounts(channel, limit=max_body, own_host=guardian_host).register(app)
     return app
 

@@ -50,6 +50,11 @@ def of_client(request: Request, body: Body) -> Metadata:
     return (*_client(client_id, secret, assertion), *_forwarded(request))
 
 
+def of_nobody(request: Request) -> Metadata:
+    """Return what is passed on of a request whose body holds all the authority there is."""
+    return _forwarded(request)
+
+
 def of_bearer(request: Request, body: Body | None = None, *, bare: bool = False) -> Metadata:
     """Return the user's token, and beside it the client's credentials if the body has some.
 

@@ -106,6 +106,7 @@ _REQUIREMENTS: _Schema = {
     "items": _object({"type": {"type": "string", "examples": ["otp", "phone", "email", "push-notification"]}}),
 }
 _CHANNEL = _one_of("sms", "voice", "email", "auth0")
+_TICKET_FACTOR = _one_of("otp", "sms", "voice", "email", "push", "webauthn")
 
 SCHEMAS: dict[str, _Schema] = {
     "Error": _object(
@@ -239,6 +240,53 @@ SCHEMAS: dict[str, _Schema] = {
             "authn_params_public_key": _PUBLIC_KEY,
         },
     ),
+    "TicketParameter": _object({"ticket": _SECRET}),
+    "TicketOffer": _object(
+        {
+            "issuer_name": {"type": "string"},
+            "user": {**_TEXT, "description": "The account, masked."},
+            "factors": {"type": "array", "items": _TICKET_FACTOR},
+            "expires_at": {"type": "string", "format": "date-time"},
+        }
+    ),
+    "BeginEnrollmentRequest": _object(
+        {"ticket": _SECRET, "factor": _TICKET_FACTOR},
+        {
+            "phone_number": {**_OPTIONAL, "description": "For sms and voice: E.164."},
+            "email": {**_OPTIONAL, "description": "For email; absent: the profile's verified address."},
+            "name": _OPTIONAL,
+        },
+    ),
+    "BegunEnrollment": _object(
+        {"enrollment": {**_SECRET, "description": "Names the enrollment when it is confirmed."}},
+        {
+            "secret": {**_TEXT, "description": "Base32, for an authenticator app."},
+            "barcode_uri": {**_TEXT, "description": "For a QR code."},
+            "masked_address": {**_TEXT, "description": "Where a code went."},
+            "risk_notice": {**_TEXT, "description": "What to tell the user about codes sent to a telephone."},
+            "webauthn_options": _PUBLIC_KEY,
+            "poll_interval": {
+                "type": "integer",
+                "description": "Seconds between two questions whether it is confirmed.",
+            },
+        },
+    ),
+    "ConfirmEnrollmentRequest": _object(
+        {"ticket": _SECRET, "enrollment": _SECRET},
+        {
+            "code": {**_OPTIONAL, "description": "What the app shows, or what was sent."},
+            "credential": {
+                "type": ["object", "string", "null"],
+                "description": "The browser's PublicKeyCredential in JSON; in a form as text.",
+            },
+        },
+        "Neither code nor credential where a device answers.",
+    ),
+    "ConfirmedEnrollment": _object(
+        {"confirmed": {"const": True}},
+        {"recovery_codes": {**_WORDS, "description": "Where the user had none; shown here and never again."}},
+    ),
+    "WaitingEnrollment": _object({"confirmed": {"const": False}, "poll_interval": {"type": "integer"}}),
     "Authenticator": _object(
         {"id": _TEXT, "authenticator_type": _TEXT, "active": {"type": "boolean"}, "type": _TEXT},
         {"oob_channel": _CHANNEL, "name": _TEXT},
@@ -447,6 +495,31 @@ DELETE = _operation(
 )
 
 
+GET_TICKET = _operation(
+    "authenticators",
+    "getEnrollmentTicket",
+    "Ask what an enrollment ticket is for",
+    answers=_ref("TicketOffer"),
+    takes="TicketParameter",
+)
+BEGIN_ENROLLMENT = _operation(
+    "authenticators",
+    "beginEnrollment",
+    "Begin an enrollment by ticket",
+    answers=_ref("BegunEnrollment"),
+    takes="BeginEnrollmentRequest",
+)
+CONFIRM_ENROLLMENT = _operation(
+    "authenticators",
+    "confirmEnrollment",
+    "Confirm an enrollment by ticket",
+    answers=_ref("ConfirmedEnrollment"),
+    takes="ConfirmEnrollmentRequest",
+)
+CONFIRM_ENROLLMENT["responses"][202] = {
+    "description": "Not confirmed yet",
+    "content": _content(_ref("WaitingEnrollment"), _JSON),
+}
 _ACCOUNT_ID: _Schema = {**_ID, "description": "", "schema": {"type": "string", "examples": ["dev_8Rk2TqLmXw4YbN0a"]}}
 ENROLL_DEVICE = _operation(
     "devices",

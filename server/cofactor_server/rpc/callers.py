@@ -81,6 +81,14 @@ class ByDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class ByTicket:
+    """The holder of an enrollment ticket, which is in the request: the service looks at it (`services.tickets`).
+
+    No credentials are looked at, and yet the caller has a source, in which wrong tickets and codes are counted.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class ByLogin:
     """A client with an mfa_token that was issued to it."""
 
@@ -105,7 +113,7 @@ class ByIdentity:
     scope: str = "openid"
 
 
-Rule: TypeAlias = Anyone | ByClient | ByDevice | ByLogin | ByBearer | ByIdentity
+Rule: TypeAlias = Anyone | ByClient | ByDevice | ByTicket | ByLogin | ByBearer | ByIdentity
 
 RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/IssueToken": ByClient(),
@@ -132,6 +140,9 @@ RULES: Mapping[str, Rule] = {
     "/cofactor.v1.DeviceAccountService/UpdateDeviceAccount": ByDevice(),
     "/cofactor.v1.DeviceAccountService/DeleteDeviceAccount": ByDevice(),
     "/cofactor.v1.DeviceAccountService/GetRichConsent": ByDevice(),
+    "/cofactor.v1.EnrollmentTicketService/GetEnrollmentTicket": ByTicket(),
+    "/cofactor.v1.EnrollmentTicketService/BeginEnrollment": ByTicket(),
+    "/cofactor.v1.EnrollmentTicketService/ConfirmEnrollment": ByTicket(),
     "/cofactor.v1.PolicyService/ExplainDecision": ByClient(confidential=True, capability=Capability.USERS_MANAGE),
     "/grpc.health.v1.Health/Check": Anyone(),
     "/grpc.health.v1.Health/List": Anyone(),
@@ -195,6 +206,10 @@ class Admission:
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
         if isinstance(rule, Anyone | ByDevice):
             caller = Caller(deadline=deadline)
+        elif isinstance(rule, ByTicket):
+            presented = credentials.read(context.invocation_metadata())
+            source = self._sources.of_stranger(context, presented)
+            caller = Caller(source=source, deadline=deadline, accepted_languages=presented.languages)
         elif isinstance(rule, ByIdentity):
             presented = credentials.read(context.invocation_metadata())
             caller = Caller(access=self._identity(rule.scope, presented.bearer), deadline=deadline)

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import grpc
 import grpc.aio
-from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, policies_pb2, tokens_pb2
+from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, policies_pb2, tickets_pb2, tokens_pb2
 from cofactor.v1.authenticators_pb2_grpc import add_AuthenticatorServiceServicer_to_server
 from cofactor.v1.challenges_pb2_grpc import add_ChallengeServiceServicer_to_server
 from cofactor.v1.guardian_pb2_grpc import add_DeviceAccountServiceServicer_to_server
 from cofactor.v1.policies_pb2_grpc import add_PolicyServiceServicer_to_server
+from cofactor.v1.tickets_pb2_grpc import add_EnrollmentTicketServiceServicer_to_server
 from cofactor.v1.tokens_pb2_grpc import add_TokenServiceServicer_to_server
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -27,6 +28,7 @@ from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeService
 from cofactor_server.rpc.guardian import DeviceAccounts, DeviceAccountServicer
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.policies import Explaining, PolicyServicer
+from cofactor_server.rpc.tickets import EnrollmentTicketServicer, Tickets
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
 
 MAX_REQUEST = 65_536
@@ -40,6 +42,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     authenticators_pb2.DESCRIPTOR.services_by_name["AuthenticatorService"],
     guardian_pb2.DESCRIPTOR.services_by_name["DeviceAccountService"],
     policies_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+    tickets_pb2.DESCRIPTOR.services_by_name["EnrollmentTicketService"],
 )
 HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
@@ -65,6 +68,7 @@ class Services:
     devices: Devices
     device_accounts: DeviceAccounts
     explaining: Explaining
+    tickets: Tickets
 
 
 def register(
@@ -92,6 +96,7 @@ def register(
     add_AuthenticatorServiceServicer_to_server(AuthenticatorServicer(services.authenticators, services.devices), target)
     add_DeviceAccountServiceServicer_to_server(DeviceAccountServicer(services.device_accounts), target)
     add_PolicyServiceServicer_to_server(PolicyServicer(services.explaining), target)
+    add_EnrollmentTicketServiceServicer_to_server(EnrollmentTicketServicer(services.tickets), target)
     if health_servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, target)
     if reflect:

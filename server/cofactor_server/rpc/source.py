@@ -41,6 +41,10 @@ class Sources:
             return ""
         if client.confidential:
             return counted(credentials.forwarded_for) if Capability.FORWARD_SOURCE in client.capabilities else ""
+        return self.of_stranger(context, credentials)
+
+    def of_stranger(self, context: Any, credentials: Credentials) -> str:
+        """Return the counted address of somebody behind whom there is no server, such as the holder of a ticket."""
         if isinstance(context, LocalContext):
             return counted(context.origin.source) if context.origin is not None else ""
         return self._of_peer(context.peer(), credentials.proxied_for)

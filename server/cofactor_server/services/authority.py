@@ -13,55 +13,63 @@ from cofactor_server.domain.callers import Access, Caller
 from cofactor_server.domain.demands import kind_reach
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.errors import (
     BearerInvalid,
     BearerMissing,
     CofactorError,
     InsufficientAuthentication,
 )
-from cofactor_server.services.standing import login_refusal, user_refusal
+from cofactor_server.services.standing import login_refusal, ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """On whose authority authenticators are changed: a login's, or an access token's for the MFA audience."""
+    """On whose authority authenticators are changed: a login's, a ticket's, an access token's for the MFA audience."""
 
     login: Login | None
     access: Access | None
     source: str
+    ticket: EnrollmentTicket | None = None
 
     @classmethod
     def of(cls, caller: Caller) -> "Authority":
         """Return the caller's authority.
 
         Raises:
-            BearerMissing: The caller has no bearer token.
+            BearerMissing: The caller has no bearer token, and no ticket.
         """
-        if caller.login is None and caller.access is None:
+        if caller.login is None and caller.access is None and caller.ticket is None:
             raise BearerMissing
-        return cls(caller.login, caller.access, caller.source)
+        return cls(caller.login, caller.access, caller.source, caller.ticket)
 
     @property
     def user_id(self) -> str:
         """The user whose authenticators they are."""
-        return self.login.user_id if self.login else self._access.user_id
+        return self._granted.user_id
 
     @property
     def login_id(self) -> str:
-        """The id of the mfa_token, or the jti of the access token."""
-        return self.login.id if self.login else self._access.jti
+        """The id of the mfa_token or the ticket, or the jti of the access token."""
+        granted = self._granted
+        return granted.jti if isinstance(granted, Access) else granted.id
 
     @property
     def client_id(self) -> str:
-        """The client the token was issued to."""
-        return self.login.client_id if self.login else self._access.client_id
+        """The client the token was issued to; empty for a ticket, which is no client's."""
+        granted = self._granted
+        return "" if isinstance(granted, EnrollmentTicket) else granted.client_id
 
     @property
     def epoch(self) -> int:
         """The user's epoch when the token was issued."""
-        return self.login.epoch if self.login else self._access.epoch
+        return self._granted.epoch
+
+    @property
+    def _granted(self) -> Login | EnrollmentTicket | Access:
+        return self.login or self.ticket or self._access
 
     @property
     def _access(self) -> Access:
@@ -82,6 +90,8 @@ class Authority:
 
     def refusal(self, work: Work, now: int) -> CofactorError | None:
         """Return why the token is not good any more, read under the user's lock; None if it is."""
+        if self.ticket is not None:
+            return ticket_refusal(work, self.ticket, now)
         if work.client(self.client_id) is None:
             return BearerInvalid()
         if self.login is not None:

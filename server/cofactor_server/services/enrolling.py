@@ -14,7 +14,6 @@ from cofactor_server.domain.authenticators import (
     id_of,
     new_suffix,
 )
-from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH, RECOVERY_CODE
@@ -80,10 +79,10 @@ class Enroll:
         if refusal := authority.refusal(work, now):
             return refusal
         user, client = work.user(authority.user_id), work.client(authority.client_id)
-        if user is None or client is None:
+        if user is None:
             return BearerInvalid()
         mine = work.authenticators(user.id)
-        if refusal := self._forbidden(user, client, mine):
+        if refusal := self._forbidden(work, user, mine):
             return refusal
         factor = self.enrolling.credentials.factor(self.request.kind)
         if factor is None:
@@ -97,22 +96,31 @@ class Enroll:
         made, authenticator = self._add(work, factor, account, destination, now)
         work.record(authority.trail.event(EventName.AUTHENTICATOR_ENROLLING, now, authenticator.id))
         siblings = self.enrolling.credentials.siblings(factor, authenticator, mine) if factor.prompts else ()
-        context = Context(client.name, Purpose.ENROLL, now, authority.source, siblings=siblings)
-        owner = (authority.login_id, client.id, user.epoch)
+        application = client.name if client is not None else account.issuer_label
+        context = Context(application, Purpose.ENROLL, now, authority.source, siblings=siblings)
+        owner = (authority.login_id, authority.client_id, user.epoch)
         prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
         if factor.kind != PUSH:  # which is paired by a code on the screen
             prepared = replace(prepared, quota=messages_left(work.user(user.id) or user, factor.kind, now))
-        codes, code_before = self._recovery_codes(work, account, mine, now)
+        # A ticket's holder gets one with the confirmation, which nobody else can have begun.
+        codes, code_before = self._recovery_codes(work, account, mine, now) if authority.ticket is None else ((), None)
         return Made(prepared, dict(made.show), codes, code_before)
 
-    def _forbidden(self, user: User, client: Client, mine: Sequence[Authenticator]) -> CofactorError | None:
+    def _forbidden(self, work: Work, user: User, mine: Sequence[Authenticator]) -> CofactorError | None:
         authority = self.authority
-        login = authority.login
+        login, ticket = authority.login, authority.ticket
         if login is not None:
             if enrolled(mine):
                 return AlreadyEnrolled()
-            return None if login.may_enroll(user, client) else EnrollmentNotAllowed()
-        if refusal := authority.may_change(mine, self.request.kind):
+            client = work.client(authority.client_id)
+            allowed = client is not None and login.may_enroll(user, client)
+            return None if allowed else EnrollmentNotAllowed()
+        if ticket is not None:
+            if not ticket.takes(self.request.kind):
+                return FactorDisabled()
+            if enrolled(mine) and not ticket.several:
+                return AlreadyEnrolled()
+        elif refusal := authority.may_change(mine, self.request.kind):
             return refusal
         return TooManyAuthenticators() if held(mine) >= ACTIVE_CODE_AUTHENTICATORS else None
 

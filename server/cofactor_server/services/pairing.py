@@ -10,6 +10,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import PUSH, TOTP
 from cofactor_server.domain.proofs import Signed, Ticket
 from cofactor_server.domain.requests import Paired
+from cofactor_server.domain.tickets import TICKET_LIFE
 from cofactor_server.domain.users import User
 from cofactor_server.errors import CofactorError, DeviceInvalid, PairingNotFound
 from cofactor_server.factors import device_keys
@@ -102,13 +103,16 @@ class Pair:
         answering, now = self.pairing.answering, self.pairing.clock.now()
         named, user = self.named, work.user(self.named.user_id)
         challenge, client = work.challenge(named.user_id, named.id), work.client(named.client_id)
-        if user is None or challenge is None or client is None or user_refusal(user, challenge.epoch):
+        if user is None or challenge is None or user_refusal(user, challenge.epoch):
             return PairingNotFound()
+        if client is None and not challenge.by_ticket:
+            return PairingNotFound()
+        application = self.pairing.deployment.friendly_name if client is None else client.name
         authenticator = self._waiting(work, challenge, now)
         if authenticator is None or work.is_spent(user.id, challenge.login_id):
             return PairingNotFound()
         trail = Trail(user.id, challenge.client_id, challenge.login_id, "")
-        attempt = Attempt(self.statement, trail, client.name, challenge.purpose, now)
+        attempt = Attempt(self.statement, trail, application, challenge.purpose, now)
         verdict = answering.guessing.judge(work, attempt, Candidate(authenticator, challenge))
         if not isinstance(verdict, Proven):
             return verdict if isinstance(verdict, CofactorError) else DeviceInvalid()
@@ -116,6 +120,8 @@ class Pair:
         if refusal := activated(work, proven, trail, now):
             return refusal
         answering.settle(work, challenge, proven.authenticator, proven, trail, now)
+        if challenge.by_ticket:  # there is no login that would be spent when it redeems this
+            work.spend(user.id, challenge.login_id, now + TICKET_LIFE)
         account = self.pairing.deployment.account(user)
         return Paired(authenticator.id, user.id, account.issuer_label, account.label, otp)
 

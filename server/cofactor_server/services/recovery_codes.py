@@ -8,6 +8,7 @@ from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.errors import AlreadyEnrolled, AssociationRequired, BearerInvalid, CofactorError, FactorDisabled
+from cofactor_server.factors.registry import Registered
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.credentials import remove
 from cofactor_server.services.enrolling import Enrolling
@@ -56,19 +57,27 @@ class ReplaceRecoveryCodes:
         for old in mine:
             if old.kind == RECOVERY_CODE:
                 remove(work, old, now)
-        made = factor.enroll(Account(user.id, "", ""), "", self.request.options)
-        authenticator_id = id_of(RECOVERY_CODE, new_suffix(self.enrolling.entropy))
-        replaced = Authenticator(
-            user_id=user.id,
-            id=authenticator_id,
-            kind=RECOVERY_CODE,
-            state=State.ACTIVE,
-            created_at=now,
-            credential=credentials.seal(user.id, authenticator_id, made.credential),
-            name=self.request.name,
-            confirmed_at=now,
-        )
-        work.save_authenticator(replaced)
-        work.record(authority.trail.event(EventName.RECOVERY_CODE_REGENERATED, now, replaced.id))
-        work.notify(authority.trail.notice(NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.id))
-        return Replaced(replaced, tuple(made.show["recovery_code"].split()))
+        replaced = made_valid(self.enrolling, work, factor, user.id, now, self.request)
+        work.record(authority.trail.event(EventName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))
+        work.notify(authority.trail.notice(NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))
+        return replaced
+
+
+def made_valid(
+    enrolling: Enrolling, work: Work, factor: Registered, user_id: str, now: int, request: EnrollmentRequest
+) -> Replaced:
+    """Make recovery codes that are valid at once, and save them."""
+    made = factor.enroll(Account(user_id, "", ""), "", request.options)
+    authenticator_id = id_of(RECOVERY_CODE, new_suffix(enrolling.entropy))
+    codes = Authenticator(
+        user_id=user_id,
+        id=authenticator_id,
+        kind=RECOVERY_CODE,
+        state=State.ACTIVE,
+        created_at=now,
+        credential=enrolling.credentials.seal(user_id, authenticator_id, made.credential),
+        name=request.name,
+        confirmed_at=now,
+    )
+    work.save_authenticator(codes)
+    return Replaced(codes, tuple(made.show["recovery_code"].split()))

@@ -2,6 +2,7 @@
 
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
 from cofactor_server.errors import (
     CofactorError,
@@ -9,6 +10,7 @@ from cofactor_server.errors import (
     MfaTokenExpired,
     MfaTokenForeign,
     MfaTokenStale,
+    TicketInvalid,
     UserBlocked,
 )
 from cofactor_server.store.work import Work
@@ -19,6 +21,12 @@ def user_refusal(user: User | None, epoch: int) -> CofactorError | None:
     if user is None or user.epoch != epoch:
         return MfaTokenStale()
     return UserBlocked() if user.blocked else None
+
+
+def ticket_refusal(work: Work, ticket: EnrollmentTicket, now: int) -> TicketInvalid | None:
+    """Return that a ticket is no good any more, read under the user's lock, and never why; None if it is good."""
+    over = ticket.expired(now) or work.is_spent(ticket.user_id, ticket.id)
+    return TicketInvalid() if over or user_refusal(work.user(ticket.user_id), ticket.epoch) else None
 
 
 def client_refusal(work: Work, client: Client) -> CofactorError | None:

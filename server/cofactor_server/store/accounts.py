@@ -23,6 +23,7 @@ _OWNED = (
     t.spent,
     t.sources,
     t.browsers,
+    t.tickets,
     t.outcomes,
     t.notices,
     t.phone_enrollments,

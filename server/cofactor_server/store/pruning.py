@@ -32,6 +32,7 @@ def prune(connection: Connection, now: int) -> int:
     expired = [
         (t.spent, t.spent.c.expires_at < before),
         (t.browsers, t.browsers.c.expires_at < before),
+        (t.tickets, t.tickets.c.expires_at < before),
         (t.outcomes, t.outcomes.c.expires_at < before),
         (t.challenges, t.challenges.c.expires_at < before),
         (t.refresh_families, t.refresh_families.c.expires_at < before),

@@ -15,6 +15,7 @@ from cofactor_server.domain.clients import Capability, Client, GrantType
 from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.proofs import Purpose
 from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 
 _STATES = {state.value: state for state in State}
@@ -298,6 +299,34 @@ def of_outcome(value: StoredOutcome) -> dict[str, Any]:
         "request_sha256": value.request_sha256,
         "issue": value.issue,
         "expires_at": value.expires_at,
+    }
+
+
+def ticket(row: Row[Any]) -> EnrollmentTicket:
+    """Return the ticket a row of `tickets` holds."""
+    return EnrollmentTicket(
+        user_id=row.user_id,
+        id=row.id,
+        sha256=bytes(row.sha256),
+        epoch=row.epoch,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        kinds=frozenset(row.kinds.split(",") if row.kinds else ()),
+        several=bool(row.several),
+    )
+
+
+def of_ticket(value: EnrollmentTicket) -> dict[str, Any]:
+    """Return the row of `tickets` for a ticket."""
+    return {
+        "user_id": value.user_id,
+        "id": value.id,
+        "sha256": value.sha256,
+        "epoch": value.epoch,
+        "created_at": value.created_at,
+        "expires_at": value.expires_at,
+        "kinds": ",".join(sorted(value.kinds)),
+        "several": value.several,
     }
 
 

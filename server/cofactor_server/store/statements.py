@@ -101,6 +101,7 @@ class Statements:
         self.insert_challenges = prepared(insert(t.challenges))
         self.insert_families = prepared(insert(t.refresh_families))
         self.insert_browsers = prepared(insert(t.browsers))
+        self.insert_tickets = prepared(insert(t.tickets))
         self.insert_spent = prepared(insert(t.spent))
         self.insert_events = prepared(insert(t.events))
         self.insert_notices = prepared(insert(t.notices))

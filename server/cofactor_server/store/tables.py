@@ -176,6 +176,22 @@ browsers = _table(
     comment="browsers that are remembered; without its row a token is worth nothing",
 )
 
+tickets = _table(
+    "tickets",
+    Column("user_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at"),
+    Column("kinds", Text, nullable=False, server_default="", comment="separated by commas; empty for any"),
+    _flag("several"),
+    PrimaryKeyConstraint("user_id", "id"),
+    UniqueConstraint("sha256"),
+    Index(None, "expires_at"),
+    comment="enrollment tickets by their hashes; those that were used are among the spent",
+)
+
 source_budgets = _table(
     "source_budgets",
     Column("source", Text, primary_key=True),

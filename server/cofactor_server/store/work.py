@@ -14,6 +14,7 @@ from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
@@ -222,6 +223,10 @@ class Work:
         }
         self._write("browsers", browser.user_id, browser.id, value=row)
 
+    def issue_ticket(self, ticket: EnrollmentTicket) -> None:
+        """Add a ticket with a new id."""
+        self._write("tickets", ticket.user_id, ticket.id, value=rows.of_ticket(ticket))
+
     def keep_outcome(self, outcome: StoredOutcome) -> None:
         """Keep what was decided, for a caller that lost the reply."""
         key = (outcome.user_id, outcome.client_id, outcome.request_id)
@@ -279,6 +284,7 @@ class Work:
         for table, statement in (
             ("spent", s.insert_spent),
             ("browsers", s.insert_browsers),
+            ("tickets", s.insert_tickets),
             ("outcomes", s.upsert_outcomes),
             ("sources", s.upsert_sources),
         ):

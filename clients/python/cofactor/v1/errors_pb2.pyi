@@ -179,6 +179,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A fault in the server; the text tells nothing more and the server's log does."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 96
     """The client's deadline passed before anything was decided."""
+    ERROR_REASON_TICKET_INVALID: _ErrorReason.ValueType  # 120
+    """The enrollment ticket is unknown, used or expired, or its user has changed since; which of these is not told."""
+    ERROR_REASON_ENROLLMENT_GONE: _ErrorReason.ValueType  # 121
+    """No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. `ErrorInfo.reason` holds the name without `ERROR_REASON_`, such as `INVALID_OTP`.
@@ -340,4 +344,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 95
 """A fault in the server; the text tells nothing more and the server's log does."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 96
 """The client's deadline passed before anything was decided."""
+ERROR_REASON_TICKET_INVALID: ErrorReason.ValueType  # 120
+"""The enrollment ticket is unknown, used or expired, or its user has changed since; which of these is not told."""
+ERROR_REASON_ENROLLMENT_GONE: ErrorReason.ValueType  # 121
+"""No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -6,6 +6,7 @@ from cofactor.v1 import authenticators_pb2 as pb
 
 from cofactor_server.domain import factor_kinds
 from cofactor_server.domain.authenticators import NAME_LENGTH, Authenticator, State
+from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert import kinds
@@ -19,11 +20,10 @@ RECOVERY_CODES = 10
 PERIODS = range(15, 121)
 TOTP_DIGITS = (6, 8)
 HOTP_DIGITS = (6, 7, 8)
-RISK_NOTICE = (
+_RISK_NOTICE = (
     "Codes sent to a telephone can be read by whoever takes over its number or intercepts the message. "
     "An authenticator app or a security key is safer."
 )
-"""What a user is told before relying on a restricted authenticator (SP 800-63B-4 section 3.2.9)."""
 
 _ALGORITHMS: dict[int, str] = {
     pb.OTP_ALGORITHM_SHA1: "SHA1",
@@ -201,7 +201,11 @@ def enrolled(value: Enrolled) -> pb.EnrollAuthenticatorResponse:
         case {"barcode_uri": uri}:
             response.pairing.CopyFrom(pb.DevicePairing(barcode_uri=uri, oob_code=value.oob_code))
         case _ if value.oob_code:
-            restricted = value.authenticator.kind in factor_kinds.PHONE_KINDS
-            notice = RISK_NOTICE if restricted else ""
+            notice = risk_notice(value.authenticator.kind)
             response.oob.CopyFrom(pb.OobEnrollment(oob_code=value.oob_code, risk_notice=notice))
     return response
+
+
+def risk_notice(kind: Kind) -> str:
+    """Return what a user is told before relying on a restricted authenticator (SP 800-63B-4 section 3.2.9)."""
+    return _RISK_NOTICE if kind in factor_kinds.PHONE_KINDS else ""

@@ -1,6 +1,5 @@
 """TokenService: grants in, outcomes out."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
@@ -27,7 +26,6 @@ from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.errors import MissingParameter, UnsupportedGrantType
 from cofactor_server.rpc.convert import kinds
 from cofactor_server.rpc.convert.fields import (
-    BASE64URL,
     CODE_LENGTH,
     ID_LENGTH,
     NAME,
@@ -41,6 +39,7 @@ from cofactor_server.rpc.convert.fields import (
     instant,
     timestamp,
 )
+from cofactor_server.rpc.convert.public_keys import public_key_credential
 from cofactor_server.seams import SECOND
 
 USERNAME_LENGTH = 256
@@ -54,8 +53,6 @@ LABEL_LENGTH = 256
 METHODS = 8
 METHOD_LENGTH = 16
 RECOVERY_CODE_LENGTH = 64
-CREDENTIAL_LENGTH = 32_768
-CREDENTIAL_ID_LENGTH = 1_364  # base64url of the 1,023 octets that WebAuthn allows
 REQUEST_ID_LENGTHS = range(16, 65)
 ACR_VALUES = 8
 ACR_LENGTH = 256
@@ -158,23 +155,8 @@ def _mfa_webauthn(request: pb.IssueTokenRequest, fields: Fields) -> Grant:
     grant = request.mfa_webauthn
     mfa_token = fields.required("mfa_token", grant.mfa_token, TOKEN_LENGTH, VISIBLE)
     oob_code = fields.required("oob_code", grant.oob_code, TOKEN_LENGTH, VISIBLE)
-    credential = fields.required("credential_json", grant.credential_json, CREDENTIAL_LENGTH, SECRET)
-    return MfaWebAuthnGrant(mfa_token, oob_code, _credential_id(credential, fields), credential)
-
-
-def _credential_id(credential: str, fields: Fields) -> str:
-    """Return the id that a browser's credential states; what else it says is for the factor to judge."""
-    if len(credential) > CREDENTIAL_LENGTH:
-        return ""
-    try:
-        document = json.loads(credential)
-    except (ValueError, RecursionError):
-        document = None
-    stated = document.get("id") if isinstance(document, dict) else None
-    if not isinstance(stated, str) or not stated:
-        fields.refuse("credential_json", "is no public key credential in JSON")
-        return ""
-    return fields.text("credential_json", stated, CREDENTIAL_ID_LENGTH, BASE64URL)
+    credential = public_key_credential(fields, grant.credential_json)
+    return MfaWebAuthnGrant(mfa_token, oob_code, credential.id, credential.document)
 
 
 def _vouched(request: pb.IssueTokenRequest, fields: Fields) -> Grant:

@@ -1,0 +1,166 @@
+"""An enrollment by ticket confirmed: the first good answer makes it active, and uses the ticket up (security.md 3)."""
+
+from dataclasses import dataclass, replace
+
+from cofactor_server.domain.authenticators import Authenticator, enrolled
+from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
+from cofactor_server.domain.events import EventName
+from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUTHN
+from cofactor_server.domain.proofs import Code, PublicKeyCredential, Purpose
+from cofactor_server.domain.requests import EnrollmentRequest
+from cofactor_server.domain.tickets import Confirmed, EnrollmentTicket, Waiting
+from cofactor_server.errors import (
+    AlreadyEnrolled,
+    ChallengeDenied,
+    CofactorError,
+    EnrollmentGone,
+    FactorDisabled,
+    InvalidBindingCode,
+    InvalidOtp,
+    InvalidPublicKeyCredential,
+    MissingParameter,
+    SlowDown,
+    TicketInvalid,
+)
+from cofactor_server.seams import SECOND
+from cofactor_server.services.binding import activate
+from cofactor_server.services.enrolling import Enrolling
+from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
+from cofactor_server.services.recovery_codes import made_valid
+from cofactor_server.services.standing import ticket_refusal, user_refusal
+from cofactor_server.services.trails import Trail
+from cofactor_server.store.work import Needs, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What names an enrollment: its authenticator and, where it was asked something, its challenge."""
+
+    authenticator_id: str
+    challenge_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Decides an answer to an enrollment of a ticket."""
+
+    enrolling: Enrolling
+    guessing: Guessing
+    ticket: EnrollmentTicket
+    source: str
+    begun: Begun
+    proof: Code | PublicKeyCredential | None
+
+    @property
+    def needs(self) -> Needs:
+        """The challenge, the user's authenticators, and whether the ticket is used up."""
+        ticket = self.ticket
+        return Needs(ticket.user_id, token_id=ticket.id, challenge_id=self.begun.challenge_id, source=self.source)
+
+    def decide(self, work: Work) -> Confirmed | Waiting | CofactorError:
+        """Judge the answer while the ticket is good; a device has answered before, which used the ticket up."""
+        now, ticket = self.enrolling.clock.now(), self.ticket
+        mine = work.authenticators(ticket.user_id)
+        challenge = self._challenge(work)
+        found = next((a for a in mine if a.id == self.begun.authenticator_id), None)
+        if found is not None and challenge is not None and challenge.standing(now) is Standing.APPROVED:
+            return self._collected(work, challenge, found, now)
+        if refusal := ticket_refusal(work, ticket, now):
+            return refusal
+        if enrolled(mine) and not ticket.several:
+            return AlreadyEnrolled()
+        if found is None or not self._waits(found, challenge, now):
+            work.record(self._trail.event(EventName.CHALLENGE_MISBOUND, now))
+            return EnrollmentGone()
+        if not self.guessing.serves(found.kind):
+            return FactorDisabled()
+        if challenge is not None and self.guessing.on_device(found.kind):
+            return _polled(work, challenge, now)
+        return self._answered(work, found, challenge, now)
+
+    @property
+    def _trail(self) -> Trail:
+        return Trail(self.ticket.user_id, "", self.ticket.id, self.source)
+
+    def _challenge(self, work: Work) -> Challenge | None:
+        """Return the challenge if it is the ticket's own, for what it is said to be for (security.md 2)."""
+        challenge = work.challenge(self.ticket.user_id, self.begun.challenge_id)
+        if challenge is None or not challenge.by_ticket:
+            return None
+        bound = (challenge.login_id, challenge.epoch, challenge.purpose, challenge.authenticator_id)
+        ours = (self.ticket.id, self.ticket.epoch, Purpose.ENROLL, self.begun.authenticator_id)
+        return challenge if bound == ours else None
+
+    def _waits(self, found: Authenticator, challenge: Challenge | None, now: int) -> bool:
+        asked = challenge is not None and challenge.standing(now) is Standing.PENDING
+        return found.pending_for(self.ticket.id, now) and (asked or not self.begun.challenge_id)
+
+    def _answered(
+        self, work: Work, found: Authenticator, challenge: Challenge | None, now: int
+    ) -> Confirmed | CofactorError:
+        signs = found.kind == WEBAUTHN
+        if self.proof is None or isinstance(self.proof, PublicKeyCredential) is not signs:
+            return MissingParameter(parameter="credential_json" if signs else "code")
+        label = self.enrolling.deployment.friendly_name
+        attempt = Attempt(self.proof, self._trail, label, Purpose.ENROLL, now)
+        candidate = Candidate(found, challenge)
+        if signs:
+            verdict = self.guessing.judge(work, attempt, candidate)
+        else:
+            verdict = self.guessing.attempt(work, attempt, [candidate])
+        if isinstance(verdict, Proven):
+            return self._confirmed(work, verdict, challenge, now)
+        if not isinstance(verdict, NotProven):
+            return verdict
+        if challenge is not None and (signs or verdict.denied):  # a key has one try (S160)
+            state = ChallengeState.DENIED if verdict.denied else ChallengeState.SUPERSEDED
+            work.save_challenge(replace(challenge, state=state, answered_at=now))
+        return _wrong(found, verdict)
+
+    def _confirmed(
+        self, work: Work, proven: Proven, challenge: Challenge | None, now: int
+    ) -> Confirmed | CofactorError:
+        if refusal := activate(work, proven.authenticator, self._trail, now):
+            return refusal
+        if challenge is not None:
+            work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answered_at=now))
+        work.spend(self.ticket.user_id, self.ticket.id, self.ticket.expires_at)
+        return self._told(work, now)
+
+    def _collected(self, work: Work, challenge: Challenge, found: Authenticator, now: int) -> Confirmed | CofactorError:
+        """Tell that a device has confirmed it, once; its pairing has used the ticket up."""
+        if user_refusal(work.user(self.ticket.user_id), self.ticket.epoch) or not found.usable():
+            return TicketInvalid()
+        work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answer=b""))
+        return self._told(work, now)
+
+    def _told(self, work: Work, now: int) -> Confirmed:
+        """Return what was confirmed, with a recovery code where the user has none."""
+        factor = self.enrolling.credentials.factor(RECOVERY_CODE)
+        mine = work.authenticators(self.ticket.user_id)
+        confirmed = next(a for a in mine if a.id == self.begun.authenticator_id)
+        if factor is None or any(a.kind == RECOVERY_CODE and a.usable() for a in mine):
+            return Confirmed(confirmed)
+        made = made_valid(self.enrolling, work, factor, self.ticket.user_id, now, EnrollmentRequest(RECOVERY_CODE))
+        return Confirmed(confirmed, made.codes)
+
+
+def _wrong(found: Authenticator, verdict: NotProven) -> CofactorError:
+    if verdict.denied:
+        return ChallengeDenied()
+    hint, quota = verdict.hint, verdict.quota
+    if found.kind == WEBAUTHN:
+        return InvalidPublicKeyCredential(hint=hint) if hint else InvalidPublicKeyCredential()
+    if found.kind in OTP_KINDS:
+        return InvalidOtp(hint=hint, quota=quota) if hint else InvalidOtp(quota=quota)
+    return InvalidBindingCode(quota=quota)
+
+
+def _polled(work: Work, challenge: Challenge, now: int) -> Waiting | SlowDown:
+    """Count a poll (RFC 8628 section 3.5); nothing else changes."""
+    polled, too_soon = challenge.polled(now)
+    work.save_challenge(polled)
+    if not too_soon:
+        return Waiting(polled.poll_interval)
+    seconds = polled.poll_interval // SECOND
+    return SlowDown(retry_after=seconds, seconds=str(seconds))
