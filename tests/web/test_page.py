@@ -116,3 +116,32 @@ def test_every_text_is_used_and_every_used_one_exists() -> None:
     assert asked <= TEXTS["en"].keys()
     assert TEXTS["en"].keys() - asked - COMPUTED <= written
     assert TEXTS["en"].keys() >= COMPUTED | set(re.findall(r"text\(\"(\w+)\"", str(SCRIPTS)))
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colors_have_the_contrast_that_is_needed_to_read_them(scheme: int) -> None:
+    styles = (STATIC / "page.css").read_text()
+    colors = {name: found[scheme] for name, found in _colors(styles).items()}
+
+    for name in ("ink", "quiet", "accent", "wrong"):
+        assert _contrast(colors[name], colors["paper"]) >= 4.5, name  # WCAG 2.2, 1.4.3
+    assert _contrast(colors["on-accent"], colors["accent"]) >= 4.5
+    assert _contrast(colors["line"], colors["paper"]) >= 3  # 1.4.11
+
+
+def _colors(styles: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"--([\w-]+): #(\w+);", styles):
+        found.setdefault(name, []).append(value if len(value) == 6 else "".join(2 * digit for digit in value))
+    return found
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

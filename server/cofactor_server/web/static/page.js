@@ -43,10 +43,11 @@ function showChoices() {
   show("choose", text("choose"));
 }
 
-function showEnd() {
+function showEnd(why) {
   forget();
   ticket = "";
   $("account").hidden = true;
+  $("ended-more").textContent = why;
   show("ended", text("ended"));
 }
 
@@ -85,7 +86,7 @@ function explain(error, input) {
     fail(text("failed"));
     console.error(error.name); // a fault of this page's; its message may quote what was entered
   } else if (error.error === "invalid_ticket") {
-    showEnd();
+    showEnd(text("ended_more"));
   } else if (["expired_token", "enrollment_not_found"].includes(error.error)) {
     showChoices();
     fail(text("too_late"));
@@ -115,7 +116,13 @@ const ADDRESSES = { sms: "wrong_phone", voice: "wrong_phone", email: "wrong_emai
 
 // --- choosing, beginning, confirming ------------------------------------------------------------------------------
 async function open() {
-  offered = await ask("ticket", { ticket });
+  try {
+    offered = await ask("ticket", { ticket });
+  } catch (error) {
+    if (error.error === "access_denied") return showEnd(text("already"));
+    show("stuck", text("choose"));
+    throw error;
+  }
   $("account").textContent = text("account", { user: offered.user, issuer: offered.issuer_name });
   $("account").hidden = false;
   const until = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "long", timeStyle: "short" });
@@ -247,6 +254,7 @@ onSubmit("email", "email-address", (email) => begin({ email }));
 onSubmit("key", "key-name", (name) => begin({ name }), { optional: true });
 onSubmit("code", "code-value", (code) => confirm({ code: code.replace(/\s/g, "") }));
 $("resend").addEventListener("click", () => during(() => begin(wanted)));
+$("again").addEventListener("click", () => during(open));
 $("back").addEventListener("click", () => {
   if (!busy) showChoices();
 });
@@ -257,7 +265,7 @@ history.replaceState(null, "", location.pathname);
 try {
   await load();
   if (ticket) await during(open);
-  else showEnd();
+  else showEnd(text("ended_more"));
 } catch {
   fail("This page did not load. Open the link again."); // the words in other languages are what is missing
 }
