@@ -83,7 +83,7 @@ from cofactor_server.vault.short_codes import ShortCodes
 from cofactor_server.vault.signing import Signer
 from cofactor_server.vault.signing_keys import Algorithm, generate_signing_key
 from cofactor_server.vault.tokens import TokenSealer
-from cofactor_server.web import page
+from cofactor_server.web import page, qr
 
 log = structlog.get_logger("cofactor")
 
@@ -310,6 +310,7 @@ class Application:
             allowed_hosts=c.allowed_hosts,
             push_rejected=c.push_rejected,
             guardian_host=bool(c.deployment.guardian_url),
+            draw=qr.svg,
         )
         edge.router.routes.extend(Route(method.path, method, methods=["POST"]) for method in page_methods(channel))
         edge.router.routes.extend(page.routes())

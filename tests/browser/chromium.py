@@ -54,8 +54,8 @@ def page_server() -> Iterator[int]:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator["Browser"]:
-    """Start the machine's Chromium."""
+async def chromium(**options: Any) -> AsyncIterator["Browser"]:
+    """Start the machine's Chromium, with a page that has Playwright's options of a context."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.fail("these tests need Chromium: `apt-get install chromium`, or its path in CHROMIUM")
@@ -64,7 +64,7 @@ async def chromium() -> AsyncIterator["Browser"]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=[*flags, "--disable-gpu"])
         try:
-            yield Browser(await browser.new_page())
+            yield Browser(await browser.new_page(**options))
         finally:
             await browser.close()
 

@@ -47,6 +47,8 @@ class Begun:
     risk_notice: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     poll_interval: float = 0
+    barcode_svg: str = field(default="", repr=False)
+    """Of REST alone."""
 
 
 @dataclass(frozen=True)

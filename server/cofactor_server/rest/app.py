@@ -1,6 +1,6 @@
 """The HTTP edge as one ASGI application over a gRPC channel. Run it without access logs and without proxy headers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any, Literal, TypeAlias
 
@@ -46,6 +46,7 @@ def create_app(
     allowed_hosts: Sequence[str] | None = None,
     push_rejected: PushRejected = "access_denied",
     guardian_host: bool = False,
+    draw: Callable[[str], str] | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -57,6 +58,7 @@ def create_app(
         allowed_hosts: what Host may name, without ports; None for anything.
         push_rejected: which error a refused push is.
         guardian_host: whether Guardian apps know a host of its own for their wire.
+        draw: returns a text as a QR code, in SVG; None for none.
 
     Raises:
         ValueError: the issuer lacks its slash, or a trusted proxy is no network.
@@ -83,7 +85,7 @@ def create_app(
     UserInfo(channel).register(app)
     Challenges(channel, limit=max_body).register(app)
     Authenticators(channel, limit=max_body).register(app)
-    Tickets(channel, limit=max_body).register(app)
+    Tickets(channel, limit=max_body, draw=draw).register(app)
     DeviceAccounts(channel, limit=max_body, own_host=guardian_host).register(app)
     return app
 

@@ -262,6 +262,7 @@ SCHEMAS: dict[str, _Schema] = {
         {
             "secret": {**_TEXT, "description": "Base32, for an authenticator app."},
             "barcode_uri": {**_TEXT, "description": "For a QR code."},
+            "barcode_svg": {**_TEXT, "description": "The QR code, drawn."},
             "masked_address": {**_TEXT, "description": "Where a code went."},
             "risk_notice": {**_TEXT, "description": "What to tell the user about codes sent to a telephone."},
             "webauthn_options": _PUBLIC_KEY,

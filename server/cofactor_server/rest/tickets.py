@@ -1,5 +1,6 @@
-"""Enrollment by ticket over HTTP: what the hosted page calls, and any other page may. All answers are JSON."""
+"""Enrollment by ticket over HTTP: what the hosted page calls. Pages of other origins have gRPC-Web instead."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,11 +51,18 @@ _ENROLLMENTS: Mapping[str, Callable[[Body], _Wanted]] = {
 
 
 class Tickets:
-    """The routes; `limit` is how much of a body is read, in octets."""
+    """The routes.
 
-    def __init__(self, channel: grpc.aio.Channel, *, limit: int) -> None:
+    Parameters:
+        channel: to the gRPC API.
+        limit: how much of a body is read, in octets.
+        draw: returns a text as a QR code, in SVG; None for none.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, *, limit: int, draw: Callable[[str], str] | None) -> None:
         self._stub = tickets_pb2_grpc.EnrollmentTicketServiceStub(channel)
         self._limit = limit
+        self._draw = draw
 
     def register(self, app: FastAPI) -> None:
         """Add the routes to `app`."""
@@ -91,7 +99,11 @@ class Tickets:
         message.wanted.name = body.text("name")
         call = self._stub.BeginEnrollment(message, metadata=credentials.of_nobody(request), timeout=TIMEOUT)
         response, rates = await answered(call)
-        return JSONResponse(_begun(response), headers=rates)
+        begun = _begun(response)
+        if self._draw is not None and "barcode_uri" in begun:
+            # Here, since the page would need a program for it, and a picture's own address would have the secret in it.
+            begun["barcode_svg"] = await asyncio.to_thread(self._draw, begun["barcode_uri"])
+        return JSONResponse(begun, headers=rates)
 
     async def confirm(self, request: Request) -> Response:
         """Confirm an enrollment with its first good answer, which uses the ticket up.
