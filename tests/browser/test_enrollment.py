@@ -1,27 +1,24 @@
 """Chromium enrolls by a ticket on the hosted page, as its users do: by what they see, hear and type."""
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import zxingcpp
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
-from cofactor_server.domain.users import User
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind
-from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, expect
+from playwright.async_api import Error, expect
 
-from tests.browser.chromium import SECURITY_KEY, Browser, chromium
+from tests.browser.chromium import PASSKEY, SECURITY_KEY, chromium
+from tests.browser.ticketed import LATE, Holder
 from tests.flows.api import Api, GrpcApi, Tokens
 from tests.flows.phones import phone_shop
 from tests.flows.steps import ALICE, PERIOD, a, logged_in_to_mfa, shop
-from tests.flows.ticketed import NUMBER, holder
+from tests.flows.ticketed import NUMBER
 from tests.flows.values import Enrollment
 from tests.world import World, world_on
 
@@ -30,90 +27,9 @@ pytestmark = pytest.mark.timeout(240)  # a browser, on machines that do other th
 KINDS = frozenset({"totp", "sms", "email", "push", "webauthn", "recovery-code"})
 NARROW = {"width": 320, "height": 640}
 """WCAG 2.2, 1.4.10."""
-PIXELS = """image => {
-  const [size, canvas] = [400, document.createElement("canvas")];
-  canvas.width = canvas.height = size;
-  const drawn = canvas.getContext("2d");
-  drawn.drawImage(image, 0, 0, size, size);
-  return Array.from(drawn.getImageData(0, 0, size, size).data).filter((_, at) => at % 4 === 0);
-}"""
+OLDER = "delete PublicKeyCredential.parseCreationOptionsFromJSON; delete PublicKeyCredential.prototype.toJSON"
+"""Makes a browser of some years ago."""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-LATE = 20_000
-"""Milliseconds: the longest that anything is waited for."""
-
-
-@dataclass
-class Holder:
-    """Somebody who holds tickets, and sits in front of a browser."""
-
-    world: World
-    browser: Browser
-    address: str
-    user: User
-    tickets: list[str] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
-    """Everything that the page asked for."""
-    complaints: list[str] = field(default_factory=list)
-    """What the browser said to developers, of violations of the page's policy among others."""
-
-    @property
-    def page(self) -> Page:
-        return self.browser.page
-
-    def listen(self) -> None:
-        """Keep what the page asks for and what is wrong with it."""
-
-        def said(message: ConsoleMessage) -> None:
-            if "Failed to load resource" not in message.text:  # a refusal, which is an answer
-                self.complaints.append(message.text)
-
-        self.page.on("console", said)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
-
-    def _asked(self, request: Request) -> None:
-        self.requests.append(request)
-
-    def check_silence(self) -> None:
-        """See that nothing broke the policy, nothing of others was asked, and no ticket went on from its address."""
-        assert self.complaints == []
-        for asked in self.requests:
-            assert asked.url.startswith(("http://localhost:", "http://127.0.0.1:", "blob:http://localhost:"))
-            assert not asked.headers.get("referer")
-            assert asked.is_navigation_request() or not any(ticket in asked.url for ticket in self.tickets)
-
-    async def open(self, api: Api, *, address: str = "", **given: Any) -> None:
-        """Open the page with a new ticket."""
-        self.tickets.append((await holder(api, self.world, self.user, **given)).ticket)
-        await self.open_again(address or self.address)
-
-    async def open_again(self, address: str = "") -> None:
-        """Open it with the ticket that was opened last."""
-        await self.browser.open(f"{address or self.address}mfa/enrollment?ticket={self.tickets[-1]}")
-
-    async def choose(self, name: str) -> None:
-        """Choose what to enroll, with the keyboard alone."""
-        await self.button(name).press("Enter")
-        await self.headed(name)
-
-    def button(self, name: str) -> Locator:
-        """Return a button by the beginning of what it is called."""
-        return self.page.get_by_role("button", name=re.compile(f"^{name}"))
-
-    async def headed(self, heading: str) -> None:
-        """Wait for a view, and see that who does not see it is told of it."""
-        found = self.page.get_by_role("heading", name=heading, level=1)
-        await expect(found).to_be_focused(timeout=LATE)
-
-    async def alerted(self, words: str) -> None:
-        """Wait for what is said of a problem."""
-        await expect(self.page.get_by_role("alert")).to_contain_text(words, timeout=LATE)
-
-    async def scanned(self) -> str:
-        """Return what a phone reads in front of the screen."""
-        pixels = await self.page.get_by_role("img").evaluate(PIXELS)
-        (code,) = zxingcpp.read_barcodes(memoryview(bytes(pixels)).cast("B", (400, 400)))
-        return code.text
 
 
 @pytest.fixture
@@ -216,6 +132,12 @@ async def test_a_security_key_is_enrolled_once_and_where_it_can_be_used(world: W
         await alice.choose("Security key or passkey")
         await alice.button("Continue").click()
         await alice.alerted("This key is set up for your account already.")
+        await alice.browser.plug_in(PASSKEY)
+        await alice.page.add_init_script(OLDER)
+        await alice.open_again()
+        await alice.choose("Security key or passkey")
+        await alice.button("Continue").click()
+        await alice.headed("It is set up")
 
         await alice.open(api)
         await alice.headed("This link does not work")
@@ -260,16 +182,23 @@ async def test_codes_that_are_sent_confirm_in_german_on_a_narrow_dark_screen(
     ]
 
 
-async def test_the_page_goes_on_when_a_device_has_paired(world: World, api: Api, seats: Seats) -> None:
+async def test_the_page_goes_on_when_a_device_has_paired_whatever_is_looked_at(
+    world: World, api: Api, seats: Seats
+) -> None:
     async with seats() as alice, phone_shop(world) as phones:
         await alice.page.clock.install()
         await alice.open(api)
         await alice.choose("Device that approves logins")
         await expect(alice.page.get_by_role("status")).to_have_text("Waiting for your device…")
 
-        await phones.phone(Enrollment(barcode_uri=await alice.scanned())).pair()
+        phone = phones.phone(Enrollment(barcode_uri=await alice.scanned()))
+        await alice.button("Choose another way").click()
+        await alice.choose("Authenticator app")
+        await phone.pair()
         await alice.page.clock.fast_forward(5_000)
         await alice.headed("It is set up")
+        await expect(alice.page.get_by_text("log in with this: Device that approves logins.")).to_be_visible()
+        await expect(alice.page.get_by_text("Your recovery codes")).to_be_visible()
 
 
 async def test_what_is_smuggled_into_the_page_does_not_run_and_a_lost_connection_is_tried_again(

@@ -1,4 +1,4 @@
-"""Enrollment by ticket over HTTP: what the hosted page calls. Pages of other origins have gRPC-Web instead."""
+"""Enrollment by ticket over HTTP: what the hosted page calls, and no page of another origin can read."""
 
 import asyncio
 import json

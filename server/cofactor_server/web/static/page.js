@@ -14,9 +14,11 @@ let wanted = {}; // what `begin` was asked for, to ask again
 let enrollment = ""; // what `begin` answered
 let turn = 0; // grows with each view: what was asked in an earlier one is not shown in a later
 let busy = false;
+let done = false; // recovery codes are on the page, and nothing that is still under way may take them off it
 
 // --- what is seen -------------------------------------------------------------------------------------------------
 function show(view, heading) {
+  if (done) return;
   turn += 1;
   for (const part of document.querySelectorAll("[data-in]")) {
     part.hidden = !part.dataset.in.split(" ").includes(view);
@@ -164,7 +166,7 @@ async function begin(asked) {
   if (chosen === "push") {
     show("device", text("push"));
     say(text("waiting"));
-    return void poll(turn, begun.poll_interval);
+    return void poll(enrollment, begun.poll_interval);
   }
   $("sent-to").textContent = text(chosen === "voice" ? "sent_voice" : "sent", { address: begun.masked_address });
   show(begun.secret ? "app" : "sent", text(chosen));
@@ -181,23 +183,22 @@ function draw({ barcode_svg: svg, barcode_uri: uri, secret }) {
   $("copy-secret").onclick = () => copy(secret || uri);
 }
 
-async function confirm(proof) {
-  const name = text(chosen);
-  const said = await ask("confirm", { ticket, enrollment, ...proof });
+async function confirm(proof, named = enrollment, name = text(chosen)) {
+  const said = await ask("confirm", { ticket, enrollment: named, ...proof });
   if (said.confirmed) showDone(name, said.recovery_codes ?? []);
   return said;
 }
 
-async function poll(begun, interval) {
-  while (turn === begun) {
+/** Ask whether a device has paired, also while another way is looked at: recovery codes are told once. */
+async function poll(named, interval) {
+  const begun = turn;
+  while (ticket) {
     await new Promise((resolve) => setTimeout(resolve, (interval || 5) * 1000));
-    if (turn !== begun) return;
     try {
-      interval = (await confirm({})).poll_interval;
+      interval = (await confirm({}, named, text("push"))).poll_interval;
     } catch (error) {
-      if (turn !== begun) return;
+      if (error.status !== 0 && error.status !== 429) return turn === begun ? explain(error) : undefined;
       interval = error.retryAfter;
-      if (error.status !== 0 && error.status !== 429) return explain(error);
     }
   }
 }
@@ -206,6 +207,7 @@ function showDone(name, codes) {
   forget();
   ticket = "";
   show("done", text("done"));
+  done = true;
   $("done-more").textContent = text("done_more", { name });
   $("recovery").hidden = codes.length === 0;
   $("recovery-codes").replaceChildren(...codes.map(written));
