@@ -172,6 +172,8 @@ async def test_codes_that_are_sent_confirm_in_german_on_a_narrow_dark_screen(
         await alice.choose("E-Mail")
         await enter("E-Mail-Adresse", "other@example.com")
         await expect(alice.page.get_by_label("Code")).to_be_visible(timeout=LATE)
+        await enter("Code", "123 45x")
+        await alice.alerted("Dieser Code stimmt nicht.")
         await enter("Code", world.outbox.sent[-1].code)
         await alice.headed("Eingerichtet")
         assert await alice.page.evaluate(OVERFLOW) == 0

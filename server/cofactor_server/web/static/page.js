@@ -102,11 +102,11 @@ function reason({ status, error, hint, retryAfter }) {
   if (status === 0) return text("unreachable");
   if (status === 429) return text("wait", { time: duration(retryAfter || 60) });
   if (status >= 500) return text("failed");
-  if (enrollment && error === "invalid_grant") {
+  if (enrollment && ["invalid_grant", "invalid_request"].includes(error)) {
     if (chosen === "webauthn") return keyRefused(hint);
     return text(hint === "check_clock" ? "wrong_clock" : "wrong_code");
   }
-  return text(error === "invalid_request" && chosen in ADDRESSES ? ADDRESSES[chosen] : "refused");
+  return text((error === "invalid_request" && ADDRESSES[chosen]) || "refused");
 }
 
 function keyRefused(hint) {
@@ -149,6 +149,7 @@ function choice(factor) {
 }
 
 function choose(factor) {
+  if (busy) return;
   chosen = factor;
   if (!(factor in FIRST_VIEW)) return during(() => begin({}));
   show(FIRST_VIEW[factor], text(factor));
