@@ -26,6 +26,7 @@ NOT_SEALED = {
     "clients.secret_sha256",
     "refresh_families.token_sha256",
     "outcomes.request_sha256",
+    "tickets.sha256",
 }
 
 
