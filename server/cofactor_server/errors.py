@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 DOMAIN = "cofactor.v1"
 """`google.rpc.ErrorInfo.domain` of every error."""
@@ -22,8 +22,7 @@ class Row:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """A budget as whoever is counted in it sees it."""
 
     name: str

@@ -1,13 +1,13 @@
 """Codes from a counter: RFC 4226 with its values, the window, and finding a token that went ahead."""
 
 import base64
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from cofactor_server.domain.budgets import MOST_GUESS_CHANCE, guess_chance
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Verdict
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.hotp import (
     LOOK_AHEAD,

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from cofactor_server.domain.acr import Level, level_of
 from cofactor_server.domain.proofs import Account, Approved, Code, Denied, Mismatch, Possession, Prompt, Signed, Verdict
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors import device_keys
 from cofactor_server.factors.push import (

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from cofactor_server.domain.proofs import (
     Purpose,
 )
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, RelyingParty, UserVerification
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.webauthn import WebAuthn, WebAuthnCredential, WebAuthnExpected
 from cryptography.hazmat.primitives.asymmetric import rsa

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
+from cofactor_server.domain import values
 from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.events import EventName
 from cofactor_server.errors import DeviceInvalid, NotFound
@@ -178,7 +179,7 @@ async def test_a_forged_signature_costs_the_owner_no_guesses(
     api: Api, world: World, client: ClientCredentials, phone: Phone
 ) -> None:
     mfa_token, oob_code = await prompted(api, client, phone)
-    forged = replace(phone.signed("approve"), signature=b"forged")
+    forged = values.replace(phone.signed("approve"), signature=b"forged")
     for _ in range(12):
         with pytest.raises(DeviceInvalid):
             await phone.answer(signed=forged)

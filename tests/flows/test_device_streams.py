@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cofactor_server.domain import values
 from cofactor_server.services import watchers
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
@@ -168,7 +169,7 @@ async def test_only_the_device_opens_its_stream_and_once_with_a_nonce(
         mallorys.phone.call("watch", nonce, user=phone.phone.user, device=phone.id),
         phone.phone.call("remove", nonce),
         phone.phone.call("watch", "nonce"),
-        replace(good, signature=b"x" * 64),
+        values.replace(good, signature=b"x" * 64),
     ]
 
     assert {kind for each in forged for kind in await Stream(phone, each).heard(1)} == {"DEVICE_INVALID"}

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc.aio
@@ -46,6 +46,7 @@ from cofactor_server.domain.requests import (
 )
 from cofactor_server.domain.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import AccessTokenInvalid, BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor

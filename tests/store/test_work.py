@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from cofactor_server.domain.authenticators import State
 from cofactor_server.domain.budgets import SOURCE_FAILED_CODES, Guard
 from cofactor_server.domain.challenges import ChallengeState
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.values import replace
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.database import Contention, Database, deciding

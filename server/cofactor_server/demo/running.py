@@ -19,6 +19,7 @@ from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.demo import testing, written
 from cofactor_server.demo.outbox import Outbox, Sent
 from cofactor_server.demo.written import Demo
+from cofactor_server.domain import values
 from cofactor_server.domain.budgets import UNBOUNDED, Pumping
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
@@ -121,7 +122,7 @@ def _configuration(state: Path, address: str, outbox: Outbox, clock: Clock) -> C
     return Configuration(
         database_url=f"sqlite:///{state / f'demo-{port}.sqlite3'}",
         keyring=Keyring.load(keyring_file, clock, entropy),
-        deployment=replace(deployment, kinds=frozenset(registry.load(entropy, deployment.relying_party))),
+        deployment=values.replace(deployment, kinds=frozenset(registry.load(entropy, deployment.relying_party))),
         demo=True,
         clock=clock,
         entropy=entropy,

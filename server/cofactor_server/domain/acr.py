@@ -1,10 +1,10 @@
 """What an authentication amounts to: facts in, acr and amr out (security.md 14, RFC 8176)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 
 from cofactor_server.domain.proofs import Facts, Possession
+from cofactor_server.domain.values import Value
 
 PREFIX = "urn:cofactor:acr:"
 PAPE_MULTI_FACTOR = "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
@@ -53,8 +53,7 @@ _NAMES = {
 _LEVELS = {level.acr: level for level in Level}
 
 
-@dataclass(frozen=True, slots=True)
-class Authentication:
+class Authentication(Value, frozen=True):
     """How a user was authenticated, as tokens state it."""
 
     level: Level

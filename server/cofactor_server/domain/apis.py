@@ -1,13 +1,12 @@
 """An API: a resource server that tokens are for, with what they may allow there."""
 
-from dataclasses import dataclass
+from cofactor_server.domain.values import Value
 
 STANDARD_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 """About the user and the login, and not about any one API."""
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Value, frozen=True):
     """A resource server that an operator registered."""
 
     audience: str

@@ -1,12 +1,12 @@
 """An authenticator: one way of one user to prove possession, with its guess budgets."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cofactor_server.domain.budgets import Guard
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.values import Secret, Value, each, replace
 from cofactor_server.seams import ALPHANUMERIC, MINUTE, Entropy
 
 PENDING_LIFE = 10 * MINUTE
@@ -30,8 +30,7 @@ class State(StrEnum):
     """Kept without its credential, as the record of what was bound (S33)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticator:
+class Authenticator(Value, frozen=True):
     """One way to prove possession."""
 
     user_id: str
@@ -40,7 +39,7 @@ class Authenticator:
     kind: Kind
     state: State
     created_at: int
-    credential: bytes = field(repr=False)
+    credential: Secret[bytes]
     """The factor's state, sealed with the row's name as associated data."""
     login_id: str = ""
     """The login that made it, while pending."""
@@ -53,7 +52,7 @@ class Authenticator:
     removed_at: int | None = None
     acr: str = ""
     """The highest level it has reached alone with a first factor; what guards adding and removing (S34)."""
-    guard: Guard = field(default_factory=Guard)
+    guard: Guard = each(default_factory=Guard)
     implicit: bool = False
     """True for a verified profile address: nobody enrolled it, so it counts as no enrollment and is not removed."""
 

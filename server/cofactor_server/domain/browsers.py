@@ -1,15 +1,13 @@
 """A remembered browser: it is not asked for a second factor for a while, and that is no authentication (S46)."""
 
-from dataclasses import dataclass
-
+from cofactor_server.domain.values import Value
 from cofactor_server.seams import DAY
 
 MOST_DAYS = 30
 """Security.md 13."""
 
 
-@dataclass(frozen=True, slots=True)
-class Browser:
+class Browser(Value, frozen=True):
     """What a remember token stands for; its row stands until somebody revokes it."""
 
     id: str

@@ -1,7 +1,6 @@
 """Guess budgets: how many wrong codes are borne, and from whom (security.md 9, contract section 8)."""
 
-from dataclasses import dataclass, replace
-
+from cofactor_server.domain.values import Value, replace
 from cofactor_server.errors import Quota
 from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 
@@ -18,8 +17,7 @@ PROMPTS_IN_VAIN = 10
 """Prompts on devices without a completed login, after which strangers cause no more and the user is told (S12)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Value, frozen=True):
     """A bucket of `size` that regains one every `refill` microseconds.
 
     Its whole state is one instant, the time at which it would be full again (the generic cell rate
@@ -52,8 +50,7 @@ class Bucket:
         return max(0, full_at - self.refill)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Value, frozen=True):
     """One to be taken from a bucket that many share, whichever replica serves them."""
 
     key: str
@@ -74,8 +71,7 @@ UNBOUNDED = Bucket(size=1_000_000, refill=1)
 """For what reaches nobody and costs nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pumping:
+class Pumping(Value, frozen=True):
     """When messages to numbers of one prefix are stopped: whoever earns by them verifies none (S204).
 
     Only enrollments are counted, and stopped: a number that was verified is no longer anybody's to choose.
@@ -122,8 +118,7 @@ def guess_chance(accepted: int, *, digits: int = 6) -> float:
     return accepted * FAILED_CODES.size / 10.0**digits
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Value, frozen=True):
     """The failures of one authenticator, or of a linked pair."""
 
     failures: int = 0
@@ -154,7 +149,7 @@ class Guard:
         left = STRANGER_FAILURES_PER_DAY - len(lately)
         if known or left >= quota.remaining:
             return quota
-        return replace(quota, remaining=left, resets_at=-(-(lately[0] + DAY) // SECOND))
+        return quota._replace(remaining=left, resets_at=-(-(lately[0] + DAY) // SECOND))
 
     def failed(self, *, known: bool, now: int) -> "Guard":
         """Return the guard after a wrong guess at `now`."""

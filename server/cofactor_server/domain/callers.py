@@ -1,15 +1,13 @@
 """Who asks, and on what authority; always an explicit argument."""
 
-from dataclasses import dataclass
-
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.tickets import EnrollmentTicket
+from cofactor_server.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Value, frozen=True):
     """A verified access token for one of our own audiences: the MFA API, or user info."""
 
     jti: str
@@ -26,16 +24,14 @@ class Access:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Value, frozen=True):
     """A device that has proved to hold its key: it sees and answers the challenges of its authenticator, no others."""
 
     user_id: str
     authenticator_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Value, frozen=True):
     """Who asks.
 
     `client` is authenticated where it is confidential. `login` comes from an mfa_token, `access` from an access

@@ -1,9 +1,9 @@
 """A challenge: asked of one authenticator for one login, answered once, redeemed once."""
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cofactor_server.domain.proofs import Purpose
+from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.seams import MINUTE, SECOND
 
 CHALLENGE_LIFE = 5 * MINUTE
@@ -45,8 +45,7 @@ class Standing(StrEnum):
         return self not in (Standing.PENDING, Standing.APPROVED)
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Value, frozen=True):
     """One challenge; bound to its login, client, user, purpose and authenticator (security.md 2)."""
 
     user_id: str
@@ -59,11 +58,11 @@ class Challenge:
     epoch: int
     created_at: int
     expires_at: int
-    expected: bytes = field(repr=False)
+    expected: Secret[bytes]
     """What the factor expects in answer, sealed with the row's name as associated data."""
     answered_at: int | None = None
     """When it was approved or denied, by whomever."""
-    answer: bytes = field(default=b"", repr=False)
+    answer: Secret[bytes] = b""
     """What the answer showed, sealed likewise, for the login that redeems it; empty unless somebody approved it."""
     poll_interval: int = POLL_INTERVAL
     """The least time between two polls from now on, in microseconds; kept here, so that replicas share it (S137)."""

@@ -1,9 +1,9 @@
 """A client: an application that asks for tokens, with what it was given."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cofactor_server.domain.users import Enrollment, MfaPolicy
+from cofactor_server.domain.values import Secret, Value
 
 
 class GrantType(StrEnum):
@@ -46,8 +46,7 @@ class Method(StrEnum):
     """OpenID Connect Core section 9: by a statement that one of its registered keys signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Value, frozen=True):
     """An application.
 
     A client with none of `secret_sha256`, `tls_san` and `jwks` is public: it names itself and proves nothing.
@@ -56,7 +55,7 @@ class Client:
     id: str
     name: str
     created_at: int
-    secret_sha256: bytes = field(default=b"", repr=False)
+    secret_sha256: Secret[bytes] = b""
     grant_types: frozenset[GrantType] = frozenset()
     capabilities: frozenset[Capability] = frozenset()
     audiences: tuple[str, ...] = ()
@@ -75,7 +74,7 @@ class Client:
     """`dns:` or `uri:` and the subject alternative name that its certificates have, to the letter."""
     origins: tuple[str, ...] = ()
     """Of web pages that may read what is answered to it, such as `https://app.example.com`."""
-    jwks: str = field(default="", repr=False)
+    jwks: Secret[str] = ""
     """Public keys it signs with, a JSON Web Key Set in one line."""
 
     remember_days: int = 30

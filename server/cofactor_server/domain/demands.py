@@ -1,16 +1,15 @@
 """What a login has to show beyond any second factor, and what it has shown so far (S41, S132, S191, security.md 14)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from cofactor_server.domain.acr import Authentication, Level, authentication, level_of
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.proofs import Facts, Kind, Possession
+from cofactor_server.domain.values import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Value, frozen=True):
     """One factor that this login has shown."""
 
     authenticator_id: str
@@ -20,8 +19,7 @@ class Shown:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Value, frozen=True):
     """What a login has to reach before tokens are issued; sealed into its mfa_token."""
 
     level: Level = Level.ONE_FACTOR
@@ -108,8 +106,7 @@ class Demand:
         return differ and max(reach_of(first), reach_of(second)) >= self.level
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Value, frozen=True):
     """How a user has to be authenticated for what is asked: by a client, or by policy."""
 
     level: Level = Level.ONE_FACTOR

@@ -1,6 +1,5 @@
 """What one deployment decides for all its users and clients."""
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cofactor_server.domain.budgets import (
@@ -20,6 +19,7 @@ from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Account, Kind
 from cofactor_server.domain.relying_party import RelyingParty, UserVerification, origin_of
 from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.domain.values import Value
 from cofactor_server.seams import MINUTE
 
 MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")
@@ -27,8 +27,7 @@ MFA_ACCESS_TOKEN_SECONDS = 600
 """Fixed by contract section 2."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(Value, frozen=True):
     """One tenant, one issuer."""
 
     issuer: str

@@ -1,8 +1,9 @@
 """What is recorded, and what the user is told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from cofactor_server.domain.values import Value, each
 
 
 class EventName(StrEnum):
@@ -49,8 +50,7 @@ class NoticeName(StrEnum):
     MFA_RESET = "mfa_reset"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Value, frozen=True):
     """One thing that happened to a user. Never holds a code, a token or a secret."""
 
     user_id: str
@@ -60,11 +60,10 @@ class Event:
     login_id: str = ""
     authenticator_id: str = ""
     source: str = ""
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = each(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Value, frozen=True):
     """One thing a user is to be told, at least once; a row of the deciding transaction."""
 
     user_id: str

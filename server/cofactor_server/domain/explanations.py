@@ -1,6 +1,5 @@
 """Why a login is asked for what it is asked for, told without anybody logging in."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cofactor_server.domain.authenticators import Authenticator
@@ -8,12 +7,12 @@ from cofactor_server.domain.demands import Wanted
 from cofactor_server.domain.grants import Target
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.values import Value, each
 from cofactor_server.errors import Quota
 from cofactor_server.seams import SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionQuestion:
+class DecisionQuestion(Value, frozen=True):
     """A login that nobody attempts."""
 
     subject: str
@@ -21,7 +20,7 @@ class DecisionQuestion:
     """Empty for the deployment's default."""
     client_id: str = ""
     """Empty for the caller."""
-    target: Target = field(default_factory=Target)
+    target: Target = each(default_factory=Target)
     vouched: bool = False
     source: str = ""
     """In its counted form; empty for none."""
@@ -52,8 +51,7 @@ class HookWord(StrEnum):
     NO_ANSWER = "no_answer"
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetStanding:
+class BudgetStanding(Value, frozen=True):
     """Where a budget stands."""
 
     quota: Quota
@@ -71,8 +69,7 @@ class BudgetStanding:
         return quota.resets_at * SECOND if self.regains and quota.remaining < quota.limit else None
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticatorStanding:
+class AuthenticatorStanding(Value, frozen=True):
     """What stands between an authenticator and a login."""
 
     authenticator: Authenticator
@@ -87,8 +84,7 @@ class AuthenticatorStanding:
         return longest_wait(self.budgets)
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Value, frozen=True):
     """What would follow a right first factor, and what stands before it."""
 
     consequence: Consequence

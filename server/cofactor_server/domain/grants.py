@@ -1,17 +1,16 @@
 """What a client exchanges for tokens, and what comes of it."""
 
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import GrantType
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.values import Secret, Value
 from cofactor_server.errors import Quota
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Value, frozen=True):
     """What the tokens are for."""
 
     scope: str = ""
@@ -27,17 +26,16 @@ class Target:
         return bool(self.acr_values) or self.max_age is not None
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordGrant:
+class PasswordGrant(Value, frozen=True):
     """A name and a password; an empty realm is the deployment's default."""
 
     username: str
-    password: str = field(repr=False)
+    password: Secret[str]
     realm: str = ""
     target: Target = Target()
     by_realm: bool = False
     """Whether the password-realm grant was used, which is enabled on its own."""
-    remember_token: str = field(default="", repr=False)
+    remember_token: Secret[str] = ""
     """Of a browser that is remembered; one that is not good is as good as none."""
 
     @property
@@ -46,62 +44,56 @@ class PasswordGrant:
         return GrantType.PASSWORD_REALM if self.by_realm else GrantType.PASSWORD
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshTokenGrant:
+class RefreshTokenGrant(Value, frozen=True):
     """A refresh token."""
 
     grant_type: ClassVar[GrantType] = GrantType.REFRESH_TOKEN
-    refresh_token: str = field(repr=False)
+    refresh_token: Secret[str]
     target: Target = Target()
 
 
-@dataclass(frozen=True, slots=True)
-class MfaOtpGrant:
+class MfaOtpGrant(Value, frozen=True):
     """A one-time password for the login that `mfa_token` stands for."""
 
     grant_type: ClassVar[GrantType] = GrantType.MFA_OTP
-    mfa_token: str = field(repr=False)
-    otp: str = field(repr=False)
+    mfa_token: Secret[str]
+    otp: Secret[str]
     authenticator_id: str = ""
     remember: bool = False
     """Whether the browser is to be remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class MfaOobGrant:
+class MfaOobGrant(Value, frozen=True):
     """A challenge that was answered over another channel, or is answered here with a code."""
 
     grant_type: ClassVar[GrantType] = GrantType.MFA_OOB
-    mfa_token: str = field(repr=False)
-    oob_code: str = field(repr=False)
-    binding_code: str = field(default="", repr=False)
+    mfa_token: Secret[str]
+    oob_code: Secret[str]
+    binding_code: Secret[str] = ""
     remember: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MfaRecoveryCodeGrant:
+class MfaRecoveryCodeGrant(Value, frozen=True):
     """A saved recovery code."""
 
     grant_type: ClassVar[GrantType] = GrantType.MFA_RECOVERY_CODE
-    mfa_token: str = field(repr=False)
-    recovery_code: str = field(repr=False)
+    mfa_token: Secret[str]
+    recovery_code: Secret[str]
 
 
-@dataclass(frozen=True, slots=True)
-class MfaWebAuthnGrant:
+class MfaWebAuthnGrant(Value, frozen=True):
     """An assertion of a security key or passkey."""
 
     grant_type: ClassVar[GrantType] = GrantType.MFA_WEBAUTHN
-    mfa_token: str = field(repr=False)
-    oob_code: str = field(repr=False)
-    credential_id: str = field(repr=False)
+    mfa_token: Secret[str]
+    oob_code: Secret[str]
+    credential_id: Secret[str]
     """What the document states as its `id`."""
-    credential_json: str = field(repr=False)
+    credential_json: Secret[str]
     remember: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VouchedGrant:
+class VouchedGrant(Value, frozen=True):
     """A trusted client's statement that a user showed a first factor (security.md 6)."""
 
     grant_type: ClassVar[GrantType] = GrantType.VOUCHED
@@ -111,7 +103,7 @@ class VouchedGrant:
     authenticated_at: int
     label: str = ""
     target: Target = Target()
-    remember_token: str = field(default="", repr=False)
+    remember_token: Secret[str] = ""
 
 
 Grant: TypeAlias = (
@@ -125,40 +117,37 @@ Grant: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Value, frozen=True):
     """A completed login, RFC 6749 section 5.1."""
 
-    access_token: str = field(repr=False)
+    access_token: Secret[str]
     expires_in: int
     """Seconds."""
     scope: str = ""
-    id_token: str = field(default="", repr=False)
-    refresh_token: str = field(default="", repr=False)
-    recovery_code: str = field(default="", repr=False)
-    remember_token: str = field(default="", repr=False)
+    id_token: Secret[str] = ""
+    refresh_token: Secret[str] = ""
+    recovery_code: Secret[str] = ""
+    remember_token: Secret[str] = ""
     remember_expires_at: int = 0
     quota: Quota | None = None
     """The budget that it is counted in."""
 
 
-@dataclass(frozen=True, slots=True)
-class MfaRequired:
+class MfaRequired(Value, frozen=True):
     """A second factor is awaited."""
 
-    mfa_token: str = field(repr=False)
+    mfa_token: Secret[str]
     expires_at: int
     enroll: bool
     """True: `kinds` can be enrolled. False: `kinds` can be challenged."""
     kinds: tuple[Kind, ...]
-    recovery_code: str = field(default="", repr=False)
+    recovery_code: Secret[str] = ""
     """The replacement, where a recovery code was used and one more factor is needed."""
     quota: Quota | None = None
     """The budget that it is counted in."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerPending:
+class AnswerPending(Value, frozen=True):
     """The challenge is not answered yet."""
 
     poll_interval: int
@@ -170,8 +159,7 @@ class AnswerPending:
 Outcome: TypeAlias = Tokens | MfaRequired | AnswerPending
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(Value, frozen=True):
     """The decided facts from which tokens are minted, again if a reply was lost (security.md 16)."""
 
     jti: str
@@ -182,18 +170,17 @@ class Issue:
     audience: str
     authentication: Authentication
     issued_at: int
-    refresh_token: str = field(default="", repr=False)
-    recovery_code: str = field(default="", repr=False)
-    remember_token: str = field(default="", repr=False)
+    refresh_token: Secret[str] = ""
+    recovery_code: Secret[str] = ""
+    remember_token: Secret[str] = ""
     remember_expires_at: int = 0
     quota: Quota | None = None
     """The budget that the proof was counted in; it is told once, and not kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chained:
+class Chained(Value, frozen=True):
     """A factor was accepted, and one more is needed: the login goes on under a new mfa_token."""
 
     login: Login
     kinds: tuple[Kind, ...]
-    recovery_code: str = field(default="", repr=False)
+    recovery_code: Secret[str] = ""

@@ -1,25 +1,24 @@
 """Device accounts: what apps of the Guardian wire ask and are told (contract section 13)."""
 
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from cofactor_server.domain.values import Secret, Value
 
 PushService: TypeAlias = Literal["FCM", "APNS"]
 
 
-@dataclass(frozen=True, slots=True)
-class PushTarget:
+class PushTarget(Value, frozen=True):
     """Where a device is reached."""
 
     service: PushService
-    token: str = field(repr=False)
+    token: Secret[str]
 
 
-@dataclass(frozen=True, slots=True)
-class NewDeviceAccount:
+class NewDeviceAccount(Value, frozen=True):
     """A device is to be enrolled."""
 
-    ticket: str = field(repr=False)
-    identifier: str = field(repr=False)
+    ticket: Secret[str]
+    identifier: Secret[str]
     name: str
     push: PushTarget
     n: str
@@ -28,51 +27,46 @@ class NewDeviceAccount:
     """The RSA exponent, likewise."""
 
 
-@dataclass(frozen=True, slots=True)
-class OtpTwin:
+class OtpTwin(Value, frozen=True):
     """The secret of the one-time passwords that a device computes, shown to it once."""
 
-    secret: str = field(repr=False)
+    secret: Secret[str]
     algorithm: str
     digits: int
     period: int
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnrolledDevice:
+class EnrolledDevice(Value, frozen=True):
     """A device is enrolled; `token` is shown once."""
 
     id: str
     url: str
     issuer_label: str
     user_id: str
-    token: str = field(repr=False)
+    token: Secret[str]
     totp: OtpTwin | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceAccount:
+class DeviceAccount(Value, frozen=True):
     """A device as its app knows it."""
 
     id: str
-    identifier: str = field(repr=False)
+    identifier: Secret[str]
     name: str
     push: PushTarget | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceAccountChange:
+class DeviceAccountChange(Value, frozen=True):
     """What a device changes of itself; None leaves a field."""
 
     id: str
-    identifier: str | None = field(default=None, repr=False)
+    identifier: Secret[str | None] = None
     name: str | None = None
     push: PushTarget | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RichConsent:
+class RichConsent(Value, frozen=True):
     """What the login behind a prompt asks for; times in microseconds since the Unix epoch."""
 
     id: str

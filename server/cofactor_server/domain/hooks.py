@@ -1,6 +1,5 @@
 """What an operator's hook is asked about a login, and what its answer does to policy's ruling (security.md 13)."""
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -12,13 +11,13 @@ from cofactor_server.domain.logins import Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import Secret, Value, replace
 
 HOOK = "hook"
 """Whose word it is, where a ruling says whose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Value, frozen=True):
     """A login whose first factor was right, and what policy says of it."""
 
     issuer: str
@@ -39,13 +38,11 @@ class Question:
     """Whether nobody logs in."""
 
 
-@dataclass(frozen=True, slots=True)
-class AsRuled:
+class AsRuled(Value, frozen=True):
     """Policy's word stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequireMfa:
+class RequireMfa(Value, frozen=True):
     """A second factor, at least of this level, or two; of these kinds alone, unless None."""
 
     level: Level = Level.ONE_FACTOR
@@ -53,16 +50,14 @@ class RequireMfa:
     kinds: tuple[Kind, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(Value, frozen=True):
     """No login."""
 
-    note: str = field(default="", repr=False)
+    note: Secret[str] = ""
     """For the operator's eyes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SkipMfa:
+class SkipMfa(Value, frozen=True):
     """No second factor, where that may be."""
 
 
@@ -75,8 +70,7 @@ class Failure(StrEnum):
     UNKNOWN_ANSWER = "unknown_answer"
 
 
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoAnswer(Value, frozen=True):
     """The hook did not answer, or nobody knows what it said."""
 
     failure: Failure

@@ -1,11 +1,11 @@
 """A login: a first factor accepted, a second awaited; what an mfa_token stands for."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.demands import Demand
 from cofactor_server.domain.users import Enrollment, User
+from cofactor_server.domain.values import Value
 from cofactor_server.seams import MINUTE, SECOND
 
 MFA_TOKEN_LIFE = 10 * MINUTE
@@ -21,8 +21,7 @@ class FirstFactor(StrEnum):
     REFRESH = "refresh"
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Value, frozen=True):
     """What the final token needs, sealed into the mfa_token so that the first step writes nothing.
 
     An access token for the MFA audience that confirms what it enrolled stands for a login too: `id` is then its jti,

@@ -1,11 +1,11 @@
 """Rules of an operator: for whom and for what a second factor is asked, and how strong it has to be."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.demands import Wanted
 from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.values import Value
 
 _STRENGTH = (MfaPolicy.NEVER, MfaPolicy.WHEN_ENROLLED, MfaPolicy.ALWAYS)
 
@@ -15,8 +15,7 @@ def strongest(policies: Iterable[MfaPolicy]) -> MfaPolicy:
     return max(policies, key=_STRENGTH.index)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value, frozen=True):
     """One rule. It applies where each of its conditions does; one without conditions applies to everybody."""
 
     id: str
@@ -51,8 +50,7 @@ class Rule:
         return Wanted(self.level, self.max_age, self.two_kinds, (self.id,))
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Value, frozen=True):
     """What everything that applies amounts to."""
 
     policy: MfaPolicy

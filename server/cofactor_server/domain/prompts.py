@@ -1,29 +1,27 @@
 """What a device is told of the prompts that wait for it."""
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cofactor_server.domain.values import Secret, Value
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+
+class Listening(Value, frozen=True):
     """The device will hear of its prompts; this many wait now, and follow."""
 
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingPrompt:
+class WaitingPrompt(Value, frozen=True):
     """A challenge that waits for the device's answer."""
 
     challenge_id: str
-    shown: bytes = field(repr=False)
+    shown: Secret[bytes]
     """What the device shows its user, and hashes."""
     number_wanted: bool
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawn(Value, frozen=True):
     """A challenge that waits no more."""
 
     challenge_id: str

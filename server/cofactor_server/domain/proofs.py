@@ -1,11 +1,11 @@
 """What passes between the core and a factor: what is enrolled, asked, answered and concluded (design part 5)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from cofactor_server.domain.events import NoticeName
+from cofactor_server.domain.values import Secret, Value, each
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -29,8 +29,7 @@ class Possession(StrEnum):
     HARDWARE = "hardware"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Value, frozen=True):
     """What one accepted proof showed; the core alone turns facts into acr and amr (security.md 14)."""
 
     amr: tuple[str, ...]
@@ -48,8 +47,7 @@ class Facts:
     """True for recovery codes, which never count as the second of a pair."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Value, frozen=True):
     """For whom an authenticator is enrolled, as a factor may show it to that user."""
 
     user_id: str
@@ -61,8 +59,7 @@ class Account:
     """The deployment's URL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Value, frozen=True):
     """What a challenge is bound to, in words that a device can sign."""
 
     issuer: str = ""
@@ -81,8 +78,7 @@ def _unbound(_code: str, _key_id: str) -> tuple[str, bytes]:
     raise RuntimeError("this context is of no challenge: there is nothing to bind a code to")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Value, frozen=True):
     """The circumstances of one challenge or verification."""
 
     application: str
@@ -94,129 +90,119 @@ class Context:
     audience: str = ""
     """What the login asks tokens for, and `scope` likewise; only where it is challenged."""
     scope: str = ""
-    transaction: Mapping[str, str] = field(default_factory=dict)
-    siblings: tuple[Any, ...] = field(default=(), repr=False)
+    transaction: Mapping[str, str] = each(default_factory=dict)
+    siblings: Secret[tuple[Any, ...]] = ()
     """Decoded credentials of the user's other active authenticators of the same kind.
 
     Empty for a challenge that names its authenticator: nothing else may answer it.
     """
-    code_mac: CodeMac = field(default=_unbound, repr=False)
+    code_mac: Secret[CodeMac] = _unbound
     """Binds a short code to this challenge and authenticator: a factor keeps the MAC, never the code (security.md 10).
     Only where the factor prompts."""
-    names: Names = field(default_factory=Names)
+    names: Names = each(default_factory=Names)
     """Only where the factor prompts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Value, frozen=True):
     """A typed code: an OTP, a binding code, a recovery code."""
 
-    value: str = field(repr=False)
+    value: Secret[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Value, frozen=True):
     """A signed statement of a device or security key."""
 
-    payload: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    payload: Secret[bytes]
+    signature: Secret[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKeyCredential:
+class PublicKeyCredential(Value, frozen=True):
     """What a browser's WebAuthn call returned (WebAuthn Level 3 section 5.1)."""
 
-    id: str = field(repr=False)
+    id: Secret[str]
     """The credential id it states, base64url: enough to choose among authenticators, and proof of nothing."""
-    document: str = field(repr=False)
+    document: Secret[str]
     """All of it, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Value, frozen=True):
     """The secret of a QR code, with what the device that read it says of itself (contract section 13.1)."""
 
-    secret: str = field(repr=False)
-    identifier: str = field(repr=False)
+    secret: Secret[str]
+    identifier: Secret[str]
     """What the device calls itself, and signs as."""
     name: str
-    key: bytes = field(repr=False)
+    key: Secret[bytes]
     """A SubjectPublicKeyInfo of a sort that is taken; the holder of the secret states that it is the device's."""
     push_service: str
-    push_token: str = field(repr=False)
-    token_sha256: bytes = field(repr=False)
+    push_token: Secret[str]
+    token_sha256: Secret[bytes]
     """Of the token that the device gets, to change itself."""
 
 
 Proof: TypeAlias = Code | Signed | PublicKeyCredential | Ticket
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value, frozen=True):
     """What the core sends after commit, at most once."""
 
     channel: str
     """`sms`, `voice`, `email`, `push`, or what a plugin's provider carries."""
-    to: str = field(repr=False)
+    to: Secret[str]
     """A number in E.164 form, an address; for a push `fcm:` or `apns:` and the token of the device."""
-    code: str = field(default="", repr=False)
-    payload: Mapping[str, str] | None = field(default=None, repr=False)
+    code: Secret[str] = ""
+    payload: Secret[Mapping[str, str] | None] = None
     """What a push carries to the app on the device; it is not shown."""
     purpose: Purpose = Purpose.LOGIN
     languages: tuple[str, ...] = ()
     """BCP 47 tags such as `de` or `pt-BR`, best first; none of them known: the deployment's own."""
     notice: NoticeName | None = None
     """What the user is told of, where this is no code."""
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = each(default_factory=dict)
     """Of a notice: `kind` of the authenticator, `time` and `source`; of a link, `time` until which it is good. Never a
     secret."""
-    link: str = field(default="", repr=False)
+    link: Secret[str] = ""
     """Where the user goes on, in place of a code: the page that an enrollment ticket opens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enrollment(Generic[C]):
+class Enrollment(Value, Generic[C], frozen=True):
     """A new, unconfirmed credential and what the user must see once."""
 
-    credential: C = field(repr=False)
-    show: Mapping[str, str] = field(repr=False)
+    credential: Secret[C]
+    show: Secret[Mapping[str, str]]
     """Shown once to the user and never stored in clear: `secret`, `barcode_uri`, `recovery_code`."""
     name: str = ""
     """A masked, displayable description, such as `XXXXXXXXXXX5044`; empty where contract section 9 has none."""
-    unique: str | None = field(default=None, repr=False)
+    unique: Secret[str | None] = None
     """What must be unique over all users of this kind while it is pending, such as the hash of a pairing secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt(Generic[S]):
+class Prompt(Value, Generic[S], frozen=True):
     """What a challenge expects in answer, what the caller may see, and what is to be sent."""
 
-    expected: S = field(repr=False)
-    show: Mapping[str, str] = field(default_factory=dict, repr=False)
-    send: Message | None = field(default=None, repr=False)
+    expected: Secret[S]
+    show: Secret[Mapping[str, str]] = each(default_factory=dict)
+    send: Secret[Message | None] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Approved(Generic[C]):
+class Approved(Value, Generic[C], frozen=True):
     """The proof is good; `credential` is the state from now on."""
 
-    credential: C = field(repr=False)
+    credential: Secret[C]
     facts: Facts
     unique: str | None = None
     """What must be unique over all users of this kind, such as a WebAuthn credential id."""
-    show: str = field(default="", repr=False)
+    show: Secret[str] = ""
     """Shown once to the user: the replacement recovery code."""
     name: str = ""
     """What the proof calls the authenticator, such as a device's name; the user's own name for it wins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(Value, frozen=True):
     """The user refused on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Value, frozen=True):
     """The proof is not good."""
 
     hint: str = ""

@@ -1,12 +1,10 @@
 """A refresh family: one login's chain of refresh tokens, of which only the newest is good (S110)."""
 
-from dataclasses import dataclass, field
-
 from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.values import Secret, Value
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshFamily:
+class RefreshFamily(Value, frozen=True):
     """One chain of refresh tokens."""
 
     user_id: str
@@ -14,10 +12,10 @@ class RefreshFamily:
     client_id: str
     epoch: int
     generation: int
-    secret: bytes = field(repr=False)
+    secret: Secret[bytes]
     """Random; every generation's token is a MAC over it, so that a reused one is told from a forged one."""
     mac_key_id: str
-    token_sha256: bytes = field(repr=False)
+    token_sha256: Secret[bytes]
     scope: str
     audience: str
     authentication: Authentication

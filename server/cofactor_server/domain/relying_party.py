@@ -2,9 +2,10 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
+
+from cofactor_server.domain.values import Value
 
 LOCALHOST = "localhost"
 ANY_LOCALHOST = "http://localhost:*"
@@ -25,8 +26,7 @@ class UserVerification(StrEnum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True)
-class RelyingParty:
+class RelyingParty(Value, frozen=True):
     """For whom credentials are made; they work nowhere else."""
 
     id: str

@@ -1,11 +1,11 @@
 """What is asked of the challenge and authenticator services, and what they answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.proofs import Kind, Proof
+from cofactor_server.domain.values import Secret, Value, each
 from cofactor_server.errors import Quota
 
 
@@ -17,8 +17,7 @@ class ChallengeType(StrEnum):
     WEBAUTHN = "webauthn"
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengeRequest:
+class ChallengeRequest(Value, frozen=True):
     """A challenge is wanted; empty fields mean anything."""
 
     types: tuple[ChallengeType, ...] = ()
@@ -26,15 +25,14 @@ class ChallengeRequest:
     kinds: tuple[Kind, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CreatedChallenge:
+class CreatedChallenge(Value, frozen=True):
     """A challenge is ready to be met."""
 
     type: ChallengeType
     authenticator_id: str
     kind: Kind
-    oob_code: str = field(default="", repr=False)
-    show: Mapping[str, str] = field(default_factory=dict, repr=False)
+    oob_code: Secret[str] = ""
+    show: Secret[Mapping[str, str]] = each(default_factory=dict)
     expires_at: int | None = None
     on_device: bool = False
     """Whether a device answers it; otherwise the user types a code."""
@@ -42,54 +40,49 @@ class CreatedChallenge:
     """The budget that the message is counted in."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
+class AnswerRequest(Value, frozen=True):
     """A challenge is answered, and left to its login to redeem; it is named in one of two ways."""
 
     proof: Proof
-    oob_code: str = field(default="", repr=False)
+    oob_code: Secret[str] = ""
     """How the holder of the mfa_token names it."""
     challenge_id: str = ""
     """How a device names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollmentRequest:
+class EnrollmentRequest(Value, frozen=True):
     """An authenticator is to be enrolled."""
 
     kind: Kind
     name: str = ""
-    destination: str = field(default="", repr=False)
-    options: Mapping[str, str] = field(default_factory=dict)
+    destination: Secret[str] = ""
+    options: Mapping[str, str] = each(default_factory=dict)
     """Parameters of the factor, such as `algorithm`, `digits` and `period` of an authenticator app."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolled(Value, frozen=True):
     """A pending authenticator, and what its user must see once."""
 
     authenticator: Authenticator
-    show: Mapping[str, str] = field(repr=False)
-    oob_code: str = field(default="", repr=False)
-    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    show: Secret[Mapping[str, str]]
+    oob_code: Secret[str] = ""
+    recovery_codes: Secret[tuple[str, ...]] = ()
     quota: Quota | None = None
     """The budget that the message is counted in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paired:
+class Paired(Value, frozen=True):
     """A device that is paired, and what it keeps; the one-time passwords' secret is told once."""
 
     device_id: str
     user_id: str
     issuer_label: str
     user_label: str
-    otp: Mapping[str, str] = field(default_factory=dict, repr=False)
+    otp: Secret[Mapping[str, str]] = each(default_factory=dict)
     """`secret` and `barcode_uri`; empty where authenticator apps are off."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserInfo:
+class UserInfo(Value, frozen=True):
     """Who a user is, as far as a token's scopes tell (OpenID Connect Core section 5.1)."""
 
     sub: str
@@ -99,8 +92,7 @@ class UserInfo:
     email_verified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Introspection:
+class Introspection(Value, frozen=True):
     """What a token says, RFC 7662; an inactive one says nothing."""
 
     active: bool

@@ -1,10 +1,9 @@
 """An enrollment ticket: an operator's word that its holder may enroll an authenticator for a user (security.md 3)."""
 
-from dataclasses import dataclass, field
-
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.values import Secret, Value
 from cofactor_server.seams import ALPHANUMERIC, DAY, MINUTE, Entropy
 
 TICKET_LIFE = 5 * DAY
@@ -14,14 +13,13 @@ STRICT_TICKET_LIFE = 10 * MINUTE
 _LENGTH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollmentTicket:
+class EnrollmentTicket(Value, frozen=True):
     """A ticket as it is kept: what never changes of it. Whether it is used up is told by the spent marks."""
 
     user_id: str
     id: str
     """Names it in events, and as the login that its enrollments belong to."""
-    sha256: bytes = field(repr=False)
+    sha256: Secret[bytes]
     """Of what its holder presents."""
     epoch: int
     """The user's when it was issued: it dies with that (security.md 7)."""
@@ -43,8 +41,7 @@ class EnrollmentTicket:
         return now >= self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
-class NewTicket:
+class NewTicket(Value, frozen=True):
     """A ticket that an operator wants."""
 
     user_id: str
@@ -52,23 +49,21 @@ class NewTicket:
     several: bool = False
     send_mail: bool = False
     """Whether its holder is to get it by mail."""
-    email: str = field(default="", repr=False)
+    email: Secret[str] = ""
     """Where the letter goes; empty for the profile's address."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags of what the user reads, best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedTicket:
+class IssuedTicket(Value, frozen=True):
     """A ticket as it is told once, to whoever hands it on."""
 
-    ticket: str = field(repr=False)
-    url: str = field(repr=False)
+    ticket: Secret[str]
+    url: Secret[str]
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class TicketOffer:
+class TicketOffer(Value, frozen=True):
     """What a ticket is for, as its holder sees it."""
 
     issuer_label: str
@@ -77,16 +72,14 @@ class TicketOffer:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(Value, frozen=True):
     """An authenticator is active, and the ticket used up."""
 
     authenticator: Authenticator
-    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    recovery_codes: Secret[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Value, frozen=True):
     """The device has not paired yet."""
 
     poll_interval: int

@@ -1,7 +1,8 @@
 """A user, and when a second factor is asked of one."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from cofactor_server.domain.values import Secret, Value
 
 
 class MfaPolicy(StrEnum):
@@ -20,8 +21,7 @@ class Enrollment(StrEnum):
     VOUCHED = "vouched"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Value, frozen=True):
     """Somebody who logs in. (realm, subject) is unique; `id` is ours, opaque, and the `sub` of every token."""
 
     id: str
@@ -37,9 +37,9 @@ class User:
     """Overrides the client's policy; None leaves it."""
     enrollment: Enrollment | None = None
     """Overrides the client's way of enrolling; TICKET after a reset."""
-    password_hash: str = field(default="", repr=False)
+    password_hash: Secret[str] = ""
     """argon2id; empty for users whose password somebody else checks."""
-    email: str = field(default="", repr=False)
+    email: Secret[str] = ""
     """The profile's address; empty for none."""
     email_verified: bool = False
     """Whether somebody made sure that the address is the user's: then codes go there without enrolling."""

@@ -3,7 +3,6 @@
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from types import NoneType
 from typing import Any, TypeAlias
@@ -25,6 +24,7 @@ from cofactor_server.domain.proofs import (
     Verdict,
 )
 from cofactor_server.domain.relying_party import RelyingParty
+from cofactor_server.domain.values import replace
 from cofactor_server.factors.factor import Factor
 from cofactor_server.factors.hotp import LOOK_AHEAD, Hotp
 from cofactor_server.factors.push import Push

@@ -4,8 +4,6 @@ The answer activates what was pending, moves the factor's credential on, and kee
 that is final or answered stays as it is, so that an answer whose reply was lost may be sent again.
 """
 
-from dataclasses import dataclass, replace
-
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller, Device
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
@@ -15,6 +13,7 @@ from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Purpose, Signed
 from cofactor_server.domain.requests import AnswerRequest
+from cofactor_server.domain.values import Value, replace
 from cofactor_server.errors import (
     CofactorError,
     DeviceInvalid,
@@ -38,8 +37,7 @@ from cofactor_server.store import queries
 from cofactor_server.store.work import Needs, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Answering:
+class Answering(Value, frozen=True):
     """What deciding an answer takes."""
 
     credentials: Credentials
@@ -71,8 +69,7 @@ class Answering:
         return answered.standing(now)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerWithCode:
+class AnswerWithCode(Value, frozen=True):
     """Decides an answer typed by the holder of the mfa_token, for the own login alone."""
 
     answering: Answering
@@ -119,8 +116,7 @@ class AnswerWithCode:
         return standing_now or InvalidBindingCode(quota=verdict.quota)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerOnDevice:
+class AnswerOnDevice(Value, frozen=True):
     """Decides an answer that a device signed.
 
     Whose challenge it is was read before, to know what to lock; it says nothing that the decision relies on.

@@ -1,13 +1,12 @@
 """The mfa-webauthn grant decided: a security key or passkey that answered a challenge of this login."""
 
-from dataclasses import dataclass, field, replace
-
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import WEBAUTHN
 from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.proofs import PublicKeyCredential, Purpose
+from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.errors import CofactorError, InvalidPublicKeyCredential, OobCodeExpired, OobCodeMalformed
 from cofactor_server.services.binding import bound
 from cofactor_server.services.guessing import Candidate, NotProven, Proven
@@ -15,14 +14,13 @@ from cofactor_server.services.redeeming import Redeemer, Request
 from cofactor_server.store.work import Needs, Work
 
 
-@dataclass(frozen=True, slots=True)
-class RedeemWebAuthn:
+class RedeemWebAuthn(Value, frozen=True):
     """Decides the mfa-webauthn grant: logs in with a registered credential, or registers one."""
 
     redeemer: Redeemer
     request: Request
     challenge_id: str
-    credential: PublicKeyCredential = field(repr=False)
+    credential: Secret[PublicKeyCredential]
 
     @property
     def needs(self) -> Needs:

@@ -1,7 +1,7 @@
 """A user's own authenticators: enrolled, listed, renamed, removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import (
@@ -15,6 +15,7 @@ from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, RETIRED
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     AuthenticatorNotFound,
     AuthenticatorTypeUnsupported,

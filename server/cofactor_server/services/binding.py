@@ -1,13 +1,12 @@
 """What a challenge is bound to, and what a good proof makes of the authenticator it was for (security.md 2 and 3)."""
 
-from dataclasses import replace
-
 from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled, held
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Purpose
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, TooManyAuthenticators
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.guessing import NotProven, Proven

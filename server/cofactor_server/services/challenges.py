@@ -1,7 +1,6 @@
 """Challenges: picks an authenticator, and prepares it to be answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
@@ -13,6 +12,7 @@ from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Context, Prompt, Purpose
 from cofactor_server.domain.requests import ChallengeRequest, ChallengeType, CreatedChallenge
+from cofactor_server.domain.values import Value, replace
 from cofactor_server.errors import (
     AnotherKindRequired,
     AssociationRequired,
@@ -37,8 +37,7 @@ from cofactor_server.store.work import Needs, Work
 NOTHING_SUPPORTED = "Currently there is no supported challenge available."
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value, frozen=True):
     """A challenge that is stored and may be shown and sent."""
 
     authenticator: Authenticator
@@ -105,8 +104,7 @@ def prepare(
     return Prepared(authenticator, challenge, prompt)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateChallenge:
+class CreateChallenge(Value, frozen=True):
     """Decides which authenticator is challenged, and stores the challenge."""
 
     credentials: Credentials

@@ -1,7 +1,5 @@
 """An enrollment by ticket confirmed: the first good answer makes it active, and uses the ticket up (security.md 3)."""
 
-from dataclasses import dataclass, replace
-
 from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.events import EventName
@@ -9,6 +7,7 @@ from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUT
 from cofactor_server.domain.proofs import Code, PublicKeyCredential, Purpose
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.tickets import Confirmed, EnrollmentTicket, Waiting
+from cofactor_server.domain.values import Value, replace
 from cofactor_server.errors import (
     AlreadyEnrolled,
     ChallengeDenied,
@@ -32,16 +31,14 @@ from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Value, frozen=True):
     """What names an enrollment: its authenticator and, where it was asked something, its challenge."""
 
     authenticator_id: str
     challenge_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Confirm:
+class Confirm(Value, frozen=True):
     """Decides an answer to an enrollment of a ticket."""
 
     enrolling: Enrolling

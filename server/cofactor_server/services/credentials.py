@@ -1,7 +1,7 @@
 """Authenticators' credentials: sealed at rest, opened only to prove something."""
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.proofs import Context, Facts, Kind, Names
+from cofactor_server.domain.values import replace
 from cofactor_server.factors.registry import Registered, Registry
 from cofactor_server.store.work import Work
 from cofactor_server.vault.columns import Columns

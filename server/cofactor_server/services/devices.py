@@ -1,7 +1,7 @@
 """Devices: one pairs with the secret of an enrollment, and from then on signs what it asks (security.md 17, 20)."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -11,6 +11,7 @@ from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import Paired
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, DeviceInvalid, InsufficientAuthentication, PairingNotFound
 from cofactor_server.factors import push
 from cofactor_server.seams import MINUTE, new_id

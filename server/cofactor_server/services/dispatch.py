@@ -1,7 +1,7 @@
 """A message that was not sent: what it was for is taken back, as if nobody had asked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -12,6 +12,7 @@ from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.factor_kinds import PUSH, RECOVERY_CODE
 from cofactor_server.domain.languages import preferred
 from cofactor_server.domain.proofs import Message, Purpose
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, DeliveryFailed, FactorDisabled
 from cofactor_server.seams import Clock
 from cofactor_server.services.credentials import Credentials, remove

@@ -1,7 +1,6 @@
 """An enrollment decided: a pending authenticator, and a recovery code where there is none (security.md 3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.authenticators import (
     ACTIVE_CODE_AUTHENTICATORS,
@@ -20,6 +19,7 @@ from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH, RECOVE
 from cofactor_server.domain.proofs import Account, Context, Kind, Purpose
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.errors import (
     AlreadyEnrolled,
     BearerInvalid,
@@ -38,8 +38,7 @@ from cofactor_server.services.sending import charge, messages_left
 from cofactor_server.store.work import Needs, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolling:
+class Enrolling(Value, frozen=True):
     """What deciding an enrollment takes."""
 
     deployment: Deployment
@@ -48,19 +47,17 @@ class Enrolling:
     entropy: Entropy
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Value, frozen=True):
     """A stored pending authenticator, and what its user must see."""
 
     prepared: Prepared
-    show: dict[str, str] = field(repr=False)
-    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    show: Secret[dict[str, str]]
+    recovery_codes: Secret[tuple[str, ...]] = ()
     code_before: Authenticator | None = None
     """The pending recovery code of the same login that the new one has replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enroll:
+class Enroll(Value, frozen=True):
     """Decides an enrollment: a pending authenticator that belongs to this login."""
 
     enrolling: Enrolling

@@ -3,8 +3,6 @@
 It reads what logins read, through the same code where that decides anything, and writes nothing.
 """
 
-from dataclasses import replace
-
 from cofactor_server.domain.authenticators import State, enrolled
 from cofactor_server.domain.budgets import (
     EMAIL_SENDS,
@@ -35,6 +33,7 @@ from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     MissingParameter,
     NotFound,

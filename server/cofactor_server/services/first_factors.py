@@ -1,7 +1,5 @@
 """First factors: a password that is checked here, or one that a trusted client vouches for."""
 
-from dataclasses import replace
-
 from cofactor_server.domain.acr import Authentication, authentication
 from cofactor_server.domain.authenticators import enrolled
 from cofactor_server.domain.browsers import Browser
@@ -13,6 +11,7 @@ from cofactor_server.domain.grants import Issue, Outcome, PasswordGrant, Target,
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     InvalidClient,
     InvalidCredentials,

@@ -5,7 +5,7 @@ is looked at, with the key that was enrolled (security.md 17). What they ask is 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ from cofactor_server.domain.guardian import (
     RichConsent,
 )
 from cofactor_server.domain.proofs import Signed, Ticket
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     AuthenticatorNotFound,
     CofactorError,

@@ -1,7 +1,6 @@
 """A proof tried against authenticators, within their guess budgets (security.md 9)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import level_of
 from cofactor_server.domain.authenticators import Authenticator
@@ -10,6 +9,7 @@ from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
+from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.errors import AuthenticatorRegistered, CofactorError, Quota, TooManyFailedCodes
 from cofactor_server.seams import SECOND
 from cofactor_server.services.credentials import Answer, Credentials, disabled, linked
@@ -17,8 +17,7 @@ from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Work
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Value, frozen=True):
     """An authenticator that a proof may be for."""
 
     authenticator: Authenticator
@@ -26,8 +25,7 @@ class Candidate:
     """What it was asked; None where nothing has to be asked before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value, frozen=True):
     """One proof of one caller."""
 
     proof: Proof
@@ -40,19 +38,17 @@ class Attempt:
     """Whether it comes from a browser that is remembered, which counts as a source of the user's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(Value, frozen=True):
     """The authenticator that the proof was for, as it is now (saved), and what was shown."""
 
     authenticator: Authenticator
     facts: Facts
-    show: str = field(default="", repr=False)
+    show: Secret[str] = ""
     quota: Quota | None = None
     """What is left of the budget of guesses, where there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotProven:
+class NotProven(Value, frozen=True):
     """No candidate took the proof; every failure is counted."""
 
     hint: str = ""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
@@ -11,6 +11,7 @@ from cofactor_server.domain.browsers import MOST_DAYS
 from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, GrantType
 from cofactor_server.domain.encoding import base64url
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.origin import is_loopback
 from cofactor_server.seams import Clock, Entropy, new_id

@@ -1,7 +1,7 @@
 """A device paired with the enrollment whose secret it read (security.md 17)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cofactor_server.domain.authenticators import Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.callers import Device
@@ -12,6 +12,7 @@ from cofactor_server.domain.proofs import Signed, Ticket
 from cofactor_server.domain.requests import Paired
 from cofactor_server.domain.tickets import TICKET_LIFE
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, DeviceInvalid, PairingNotFound
 from cofactor_server.factors import device_keys
 from cofactor_server.factors.push import PushCredential, PushExpected

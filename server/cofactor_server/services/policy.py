@@ -1,7 +1,7 @@
 """What follows a first factor: tokens, a challenge, or a first enrollment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import Authenticator, enrolled, offered_order
@@ -15,6 +15,7 @@ from cofactor_server.domain.logins import Login
 from cofactor_server.domain.policies import Rule, Ruling, rule_on
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import AudienceNotAllowed, UnmetAuthenticationRequirements
 from cofactor_server.services.credentials import Credentials
 

@@ -1,7 +1,6 @@
 """The MFA grants decided: a proof in, a completed login out, once (security.md 2 to 4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from cofactor_server.domain.acr import Authentication, authentication
 from cofactor_server.domain.authenticators import (
@@ -18,6 +17,7 @@ from cofactor_server.domain.factor_kinds import OTP_KINDS, RECOVERY_CODE, WEBAUT
 from cofactor_server.domain.grants import AnswerPending, Chained, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Code, Facts, Possession, Proof, Purpose
+from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.errors import (
     AnotherKindRequired,
     AuthenticatorNotFound,
@@ -51,8 +51,7 @@ from cofactor_server.services.trails import Trail
 from cofactor_server.store.work import Needs, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Value, frozen=True):
     """What every MFA grant has: the login, the client that redeems it, and from where."""
 
     login: Login
@@ -95,8 +94,7 @@ class Request:
         return self.trail.notice(name, now, authenticator_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Redeemer:
+class Redeemer(Value, frozen=True):
     """What deciding an MFA grant takes."""
 
     guessing: Guessing
@@ -233,13 +231,12 @@ class Redeemer:
         return ended(user, family, now)
 
 
-@dataclass(frozen=True, slots=True)
-class RedeemOtp:
+class RedeemOtp(Value, frozen=True):
     """Decides the mfa-otp grant: logs in with an active authenticator, or confirms a pending one."""
 
     redeemer: Redeemer
     request: Request
-    otp: str = field(repr=False)
+    otp: Secret[str]
     authenticator_id: str = ""
 
     @property
@@ -278,13 +275,12 @@ class RedeemOtp:
         return verdict
 
 
-@dataclass(frozen=True, slots=True)
-class RedeemRecoveryCode:
+class RedeemRecoveryCode(Value, frozen=True):
     """Decides the mfa-recovery-code grant: the code dies, and its replacement is shown."""
 
     redeemer: Redeemer
     request: Request
-    recovery_code: str = field(repr=False)
+    recovery_code: Secret[str]
 
     @property
     def needs(self) -> Needs:
@@ -327,14 +323,13 @@ class RedeemRecoveryCode:
         return not demand.met(login.methods) and not self.redeemer.following(work, login, demand)
 
 
-@dataclass(frozen=True, slots=True)
-class RedeemOob:
+class RedeemOob(Value, frozen=True):
     """Decides the mfa-oob grant: a challenge bound to this login, answered here with a code or before by anybody."""
 
     redeemer: Redeemer
     request: Request
     challenge_id: str
-    binding_code: str = field(default="", repr=False)
+    binding_code: Secret[str] = ""
 
     @property
     def needs(self) -> Needs:

@@ -1,7 +1,6 @@
 """The refresh_token grant, and the second factor that one may need (contract section 3.4)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
 from cofactor_server.domain.authenticators import enrolled
@@ -12,6 +11,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.grants import Chained, Issue, MfaRequired, Outcome, RefreshTokenGrant, Target
 from cofactor_server.domain.logins import FirstFactor
 from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import RefreshTokenInvalid
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.services.apis import Apis

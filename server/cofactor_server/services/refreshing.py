@@ -1,6 +1,6 @@
 """Refresh tokens: made, rotated, and their families revoked (S110, security.md 15)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import Client, GrantType
@@ -11,6 +11,7 @@ from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     AudienceNotAllowed,
     CofactorError,

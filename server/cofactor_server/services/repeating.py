@@ -1,11 +1,11 @@
 """Lost replies: the same request with the same id gets the same outcome again, for two minutes (security.md 16)."""
 
 import hashlib
-from dataclasses import dataclass, field
 
 import msgspec
 
 from cofactor_server.domain.grants import Chained, Issue
+from cofactor_server.domain.values import Secret, Value
 from cofactor_server.errors import RequestIdReused
 from cofactor_server.seams import MINUTE
 from cofactor_server.store.rows import StoredOutcome
@@ -18,13 +18,12 @@ _CHAINED = b"\xc1"
 """Before a login that goes on; no value in MessagePack begins so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Value, frozen=True):
     """What makes a request recognizable when it comes again."""
 
     client_id: str
     request_id: str
-    digest: bytes = field(repr=False)
+    digest: Secret[bytes]
 
     @classmethod
     def of(cls, client_id: str, request_id: str, *parts: str) -> "Repeat | None":

@@ -1,6 +1,5 @@
 """What sends messages, and how many of them one user is sent, whoever asks (contract section 8)."""
 
-from dataclasses import replace
 from typing import Protocol
 
 from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PROMPTS_IN_VAIN, PUSH_SENDS
@@ -8,6 +7,7 @@ from cofactor_server.domain.events import Notice, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, PUSH
 from cofactor_server.domain.proofs import Kind, Message
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import Quota, TooManyMessages, Unimplemented
 from cofactor_server.seams import SECOND
 from cofactor_server.store.work import Work

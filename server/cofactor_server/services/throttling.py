@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -10,6 +10,7 @@ from cofactor_server.domain.budgets import Charge
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.encoding import framed
 from cofactor_server.domain.explanations import BudgetStanding
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import Quota, TooManyAttempts
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.records import Records

@@ -1,13 +1,12 @@
 """Enrollment by ticket, as its holder goes through it: asked about, begun, confirmed (security.md 3)."""
 
-from dataclasses import replace
-
 from cofactor_server.domain.authenticators import enrolled
 from cofactor_server.domain.budgets import SOURCE_TICKETS, Charge
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.proofs import Code, PublicKeyCredential
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.domain.tickets import Confirmed, EnrollmentTicket, TicketOffer, Waiting, masked
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import AlreadyEnrolled, EnrollmentGone, FactorDisabled, TicketInvalid, TooManyRequests
 from cofactor_server.seams import SECOND
 from cofactor_server.services.authenticators import Authenticators

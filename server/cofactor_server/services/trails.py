@@ -1,12 +1,10 @@
 """On whose account something happens: what events and notices say of it."""
 
-from dataclasses import dataclass
-
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(Value, frozen=True):
     """The user, the client, the login and the network address behind a change."""
 
     user_id: str

@@ -1,6 +1,6 @@
 """Vouched logins: what a trusted client says about a first factor, checked and recorded (security.md 6)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
 from cofactor_server.domain.authenticators import Authenticator
@@ -9,6 +9,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.grants import VouchedGrant
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, UserBlocked, VouchRefused
 from cofactor_server.seams import SECOND
 from cofactor_server.services.standing import client_refusal

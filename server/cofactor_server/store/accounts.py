@@ -1,7 +1,6 @@
 """Lone changes of users and clients: what operators do, and the first vouch for a user."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -12,6 +11,7 @@ from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import Enrollment, User
+from cofactor_server.domain.values import replace
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.rows import AddressesOf

@@ -1,7 +1,6 @@
 """Authenticators that an operator binds to users, many in one transaction."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from sqlalchemy import Connection, insert, select
 
@@ -9,6 +8,7 @@ from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Au
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.store import accounts, rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.rows import AddressesOf

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import Row
@@ -17,6 +17,7 @@ from cofactor_server.domain.proofs import Purpose
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
+from cofactor_server.domain.values import asdict
 
 _STATES = {state.value: state for state in State}
 _CLEAN = Guard()

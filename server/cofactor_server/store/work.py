@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row
@@ -16,6 +15,7 @@ from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import Value
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
 from cofactor_server.store.rows import AddressesOf, StoredOutcome
@@ -25,8 +25,7 @@ V = TypeVar("V")
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Value, frozen=True):
     """What one decision reads, so that a batch reads each table once. Empty fields need nothing."""
 
     user_id: str

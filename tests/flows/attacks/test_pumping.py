@@ -1,12 +1,12 @@
 """Messages cost money and patience: what a number, a client and a range of numbers get is counted over all users."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from cofactor_server.domain.budgets import Bucket, Pumping
 from cofactor_server.domain.events import EventName
+from cofactor_server.domain.values import replace
 from cofactor_server.seams import HOUR
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, Tokens, grpc_edge

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from cofactor_server.domain.clients import Capability
 from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.values import replace
 
 from tests.factors.devices import base64url
 from tests.factors.ed25519 import Ed25519

@@ -1,7 +1,6 @@
 """TokenService: grants in, outcomes out."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from cofactor.v1 import tokens_pb2 as pb
@@ -23,6 +22,7 @@ from cofactor_server.domain.grants import (
     VouchedGrant,
 )
 from cofactor_server.domain.requests import Introspection, UserInfo
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import MissingParameter, UnsupportedGrantType
 from cofactor_server.rpc.convert import kinds
 from cofactor_server.rpc.convert.fields import (
