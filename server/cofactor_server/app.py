@@ -21,6 +21,7 @@ from cofactor_server.hooks.target import HookTarget
 from cofactor_server.rest.app import PushRejected, create_app
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.grpc_web import page_methods
+from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
@@ -149,6 +150,7 @@ class Application:
         credentials = Credentials(deployment, factors, columns, ShortCodes(c.keyring))
         recipients = Recipients(credentials)
         self._group_commit = GroupCommit(database, entropy, c.limits, self._signals, recipients.sealed)
+        self._bursts = Bursts(lambda: self._group_commit.deciding)
         decider = Decider(self._group_commit)
         access_tokens = AccessTokens(deployment, signer, clock)
         logins = Logins(sealer, access_tokens, deployment.mfa_token_life, clock, entropy)
@@ -289,7 +291,7 @@ class Application:
 
     def interceptor(self) -> Interceptor:
         """Return an interceptor for one more server."""
-        return Interceptor(self._admission, self._metrics, access_log=self.configuration.access_log)
+        return Interceptor(self._admission, self._metrics, self._bursts, access_log=self.configuration.access_log)
 
     def local_channel(self) -> LocalChannel:
         """Return a channel to the services within this process."""

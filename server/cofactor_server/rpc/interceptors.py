@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from cofactor_server.domain.callers import Caller
 from cofactor_server.errors import TABLE, CofactorError, Internal, InvalidRequest, Unavailable, Unimplemented
 from cofactor_server.rpc import errors
+from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.callers import Admission, Rule
 from cofactor_server.rpc.metrics import Metrics
 
@@ -55,11 +56,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
     Args:
         admission: Tells who calls.
         metrics: Counts.
+        bursts: Shared by all that one process serves; streams take no part.
         access_log: Whether each call is logged.
     """
 
-    def __init__(self, admission: Admission, metrics: Metrics, *, access_log: bool = True) -> None:
+    def __init__(
+        self, admission: Admission, metrics: Metrics, bursts: Bursts | None = None, *, access_log: bool = True
+    ) -> None:
         self._admission = admission
+        self._bursts = bursts or Bursts()
         self._metrics = metrics
         self._access_log = access_log
         self._log = structlog.get_logger("cofactor.rpc").bind()  # once: a lazy logger binds anew at every call
@@ -105,8 +110,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
         async def serve(request: Any, context: Any) -> Any:
             return await self._serve(method, request, context)
 
+        async def serve_together(request: Any, context: Any) -> Any:
+            await self._bursts.enter()
+            try:
+                response = await self._serve(method, request, context)
+                await self._bursts.finish()
+                return response
+            finally:
+                self._bursts.leave()
+
         parse = found.request_deserializer if asks else None
-        return _FACTORIES[asks, answers](serve, parse, found.response_serializer)
+        serving = serve if asks or answers else serve_together
+        return _FACTORIES[asks, answers](serving, parse, found.response_serializer)
 
     async def _serve(self, method: _Method, request: Any, context: Any) -> Any:
         began = time.perf_counter()

@@ -147,6 +147,11 @@ class GroupCommit:
             self._task = loop.create_task(self._run(), name="group-commit")
         return await asyncio.shield(item.future)
 
+    @property
+    def deciding(self) -> bool:
+        """Whether a batch is under way: what comes now is for the next."""
+        return self._task is not None
+
     async def close(self) -> None:
         """Wait until everything that was accepted is decided."""
         while under_way := self._alone | ({self._task} if self._task else set()):
