@@ -19,9 +19,9 @@ from cofactor_server.factors.registry import Registered
 from cofactor_server.hooks.deciding import HookClient
 from cofactor_server.hooks.target import HookTarget
 from cofactor_server.rest.app import PushRejected, create_app
+from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.grpc_web import page_methods
-from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics

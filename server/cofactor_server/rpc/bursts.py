@@ -28,7 +28,7 @@ class Bursts:
         self._timer: asyncio.TimerHandle | None = None
 
     async def enter(self) -> None:
-        """Wait for others, if others are expected; `leave` follows, whatever happens in between."""
+        """Wait for others, if others are expected; `leave` follows, also where the wait is cancelled."""
         loop = asyncio.get_running_loop()
         self._in_flight += 1
         busy = self._in_flight > 1 or loop.time() < self._left_at + self._wait
@@ -41,11 +41,7 @@ class Bursts:
             self._let_in()
         elif self._timer is None:
             self._timer = loop.call_later(self._wait, self._waited, LONGEST - self._wait)
-        try:
-            await turn
-        except BaseException:
-            self.leave()
-            raise
+        await turn
 
     async def finish(self) -> None:
         """Let the others come as far, before what was computed is sent."""

@@ -27,7 +27,7 @@ from cofactor_server.errors import (
     MissingParameter,
 )
 from cofactor_server.rpc import certificates, credentials
-from cofactor_server.rpc.credentials import Credentials
+from cofactor_server.rpc.credentials import Credentials, Metadata
 from cofactor_server.rpc.source import Sources
 
 
@@ -194,8 +194,13 @@ class Admission:
         """Return the row of a full method name; None refuses every call."""
         return self._rules.get(method)
 
-    async def admit(self, rule: Rule | None, context: Any) -> Caller:
+    async def admit(self, rule: Rule | None, context: Any, metadata: Metadata) -> Caller:
         """Return the caller, known to `admitted` from now on.
+
+        Args:
+            rule: The row of the method that is called.
+            context: The call's.
+            metadata: The call's, which the context would put together once more.
 
         Raises:
             CofactorError: The rule is not met; the reason says how.
@@ -204,20 +209,21 @@ class Admission:
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
-        if isinstance(rule, Anyone | ByDevice):
-            caller = Caller(deadline=deadline)
-        elif isinstance(rule, ByTicket):
-            presented = credentials.read(context.invocation_metadata())
-            source = self._sources.of_stranger(context, presented)
-            caller = Caller(source=source, deadline=deadline, accepted_languages=presented.languages)
-        elif isinstance(rule, ByIdentity):
-            presented = credentials.read(context.invocation_metadata())
-            caller = Caller(access=self._identity(rule.scope, presented.bearer), deadline=deadline)
-        else:
-            presented = credentials.read(context.invocation_metadata())
-            client, login, access = await self._verified(rule, presented, context)
-            source = self._sources.of(context, client, presented)
-            caller = Caller(client, login, access, source, deadline, accepted_languages=presented.languages)
+        match rule:
+            case Anyone() | ByDevice():
+                caller = Caller(deadline=deadline)
+            case ByTicket():
+                presented = credentials.read(metadata)
+                source = self._sources.of_stranger(context, presented)
+                caller = Caller(source=source, deadline=deadline, accepted_languages=presented.languages)
+            case ByIdentity(scope):
+                presented = credentials.read(metadata)
+                caller = Caller(access=self._identity(scope, presented.bearer), deadline=deadline)
+            case _:
+                presented = credentials.read(metadata)
+                client, login, access = await self._verified(rule, presented, context)
+                source = self._sources.of(context, client, presented)
+                caller = Caller(client, login, access, source, deadline, accepted_languages=presented.languages)
         _CALLER.set(caller)
         return caller
 

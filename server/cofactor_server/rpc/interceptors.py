@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakSet
 
@@ -24,10 +25,14 @@ from cofactor_server.errors import TABLE, CofactorError, Internal, InvalidReques
 from cofactor_server.rpc import errors
 from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.callers import Admission, Rule
+from cofactor_server.rpc.credentials import Metadata
 from cofactor_server.rpc.metrics import Metrics
 
 LONGEST_CHAIN = 8
 """How many of an exception's causes are logged."""
+
+_METADATA: ContextVar[Metadata] = ContextVar("metadata", default=())
+"""The call's: gRPC puts it together for its interceptors, and would do so again when the context is asked."""
 
 _Behavior = Callable[[Any, Any], Awaitable[Any]]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stub only
@@ -48,6 +53,7 @@ class _Method(NamedTuple):
     rule: Rule | None
     behavior: _Behavior
     parse: Callable[[bytes], Any] | None
+    streams: bool
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -76,6 +82,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> "_Handler | None":
         """Return the surrounded handler; None, which the server answers itself, for an unknown method."""
+        _METADATA.set(handler_call_details.invocation_metadata or ())
         method: str = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is None:
@@ -105,31 +112,26 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self._admission.rule(name),
             self._streaming(behavior) if answers else behavior,
             None if asks else found.request_deserializer,
+            asks or answers,
         )
 
         async def serve(request: Any, context: Any) -> Any:
             return await self._serve(method, request, context)
 
-        async def serve_together(request: Any, context: Any) -> Any:
-            await self._bursts.enter()
-            try:
-                response = await self._serve(method, request, context)
-                await self._bursts.finish()
-                return response
-            finally:
-                self._bursts.leave()
-
         parse = found.request_deserializer if asks else None
-        serving = serve if asks or answers else serve_together
-        return _FACTORIES[asks, answers](serving, parse, found.response_serializer)
+        return _FACTORIES[asks, answers](serve, parse, found.response_serializer)
 
     async def _serve(self, method: _Method, request: Any, context: Any) -> Any:
         began = time.perf_counter()
         caller: Caller | None = None
         code = "OK"
         try:
-            caller = await self._admission.admit(method.rule, context)
+            if not method.streams:
+                await self._bursts.enter()
+            caller = await self._admission.admit(method.rule, context, _METADATA.get())
             response = await method.behavior(method.parse(request) if method.parse else request, context)
+            if not method.streams:
+                await self._bursts.finish()
             code = _code(context) or code
             return response
         except grpc.aio.AbortError:
@@ -147,6 +149,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 self._log.error("rpc_failed", method=method.name, faults=_faults(error))
             code = TABLE[refusal.reason].grpc
         finally:
+            if not method.streams:
+                self._bursts.leave()
             seconds = time.perf_counter() - began
             self._metrics.observe(method.name, code, seconds)
             if self._access_log:

@@ -1,6 +1,7 @@
 """Where a call comes from: the end user's network address in its counted form (security.md 11)."""
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -67,7 +68,11 @@ class Sources:
 
 def counted(text: str) -> str:
     """Return the form in which an address is counted: IPv6 by its /64, IPv4 in IPv6 as IPv4; nothing for no address."""
-    return _counted(text) if 0 < len(text) <= _LONGEST else ""
+    try:
+        # Most are IPv4, which the system reads in a tenth of the time.
+        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):
+        return _counted(text) if 0 < len(text) <= _LONGEST else ""
 
 
 @lru_cache(maxsize=4096)

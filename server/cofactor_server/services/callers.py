@@ -56,15 +56,17 @@ class Callers:
         client = await self._client(client_id)
         expected = client.secret_sha256 if client is not None and client.secret_sha256 else _NO_SECRET
         right = same(sha256(secret or ""), expected)
-        match client:
-            case Client(method=Method.SECRET) if secret is not None and right and assertion is None:
+        if client is None:
+            raise InvalidClient
+        match client.method:
+            case Method.SECRET if secret is not None and right and assertion is None:
                 return client
-            case Client(method=Method.TLS, tls_san=san) if secret is None and assertion is None and san in sans:
+            case Method.TLS if secret is None and assertion is None and client.tls_san in sans:
                 return client
-            case Client(method=Method.KEY) if secret is None and assertion is not None:
+            case Method.KEY if secret is None and assertion is not None:
                 if await self._assertions.check(client, assertion):
                     return client
-            case Client(method=Method.NONE) if secret is None and assertion is None:
+            case Method.NONE if secret is None and assertion is None:
                 return client
         raise InvalidClient
 

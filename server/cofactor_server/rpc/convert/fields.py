@@ -30,7 +30,10 @@ NAME = Shape(
     re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*").fullmatch, "holds a control character"
 )
 SECRET = Shape(re.compile("[^\x00]*").fullmatch, "holds a NUL")
-VISIBLE = Shape(re.compile("[!-~]*").fullmatch, "holds a character that is not visible ASCII")
+VISIBLE = Shape(
+    lambda text: text.isascii() and text.isprintable() and " " not in text,
+    "holds a character that is not visible ASCII",
+)
 # RFC 6749 appendix A.4
 SCOPE = Shape(re.compile(r"[ !#-\[\]-~]*").fullmatch, "holds a character that RFC 6749 section 3.3 does not allow")
 BASE64URL = Shape(re.compile("[A-Za-z0-9_-]*").fullmatch, "holds an id that is not base64url")
