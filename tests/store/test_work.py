@@ -123,16 +123,20 @@ async def test_what_a_raising_decision_wrote_is_undone_and_the_others_stay(datab
     async with opened(database_url, users=2) as database:
 
         def three(work: Work) -> dict[str, Any]:
-            with work.item():
+            def first(work: Work) -> None:
                 work.record(Event("u1", EventName.USER_DELETED, NOW))
                 work.charge_source("192.0.2.9", NOW)
-            before = read_everything(work)
-            with contextlib.suppress(ZeroDivisionError), work.item():
+
+            def second(work: Work) -> None:
                 write_everything(work)
                 raise ZeroDivisionError
+
+            work.decide(first)
+            before = read_everything(work)
+            with contextlib.suppress(ZeroDivisionError):
+                work.decide(second)
             assert read_everything(work) == before
-            with work.item():
-                work.spend("u1", "other", NOW)
+            work.decide(lambda work: work.spend("u1", "other", NOW))
             return before
 
         needs = [Needs("u1", token_id="other", source="192.0.2.9"), EVERYTHING]
@@ -148,12 +152,14 @@ async def test_a_raising_decision_leaves_earlier_writes_to_the_same_row(database
     async with opened(database_url, users=1) as database:
 
         def two(work: Work) -> None:
-            with work.item():
-                work.save_authenticator(replace(AUTHENTICATOR, name="first"))
-            with contextlib.suppress(ZeroDivisionError), work.item():
+            def second(work: Work) -> None:
                 work.save_authenticator(replace(AUTHENTICATOR, name="second"))
                 work.save_authenticator(replace(AUTHENTICATOR, name="third"))
                 raise ZeroDivisionError
+
+            work.decide(lambda work: work.save_authenticator(replace(AUTHENTICATOR, name="first")))
+            with contextlib.suppress(ZeroDivisionError):
+                work.decide(second)
 
         await decide(database, [EVERYTHING], two)
         after = await decide(database, [EVERYTHING], read_everything)

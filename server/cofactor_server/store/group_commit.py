@@ -287,8 +287,7 @@ def _decide(work: Work, item: _Item[Any], missing: frozenset[str]) -> Any:
     if item.needs.user_id in missing:
         return _Skipped()
     try:
-        with work.item():
-            return item.decision.decide(work)
+        return work.decide(item.decision.decide)
     except Exception as error:
         # The text may quote what the caller sent; the place does not.
         log.error("decision failed", decision=type(item.decision).__name__, cause=type(error).__name__)

@@ -1,7 +1,7 @@
 """The statements of a deciding transaction, built once per engine: ids travel in one parameter."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
@@ -26,33 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.engine import Dialect
 
 from cofactor_server.domain.authenticators import State
 from cofactor_server.domain.challenges import ChallengeState
 from cofactor_server.domain.proofs import Purpose
 from cofactor_server.store import tables as t
-
-
-class Prepared:
-    """A statement as the driver takes it, compiled once.
-
-    SQLAlchemy writes the SQL; at each call it would also look the statement up and pass every parameter through its
-    machinery, which costs as much as deciding does.
-    """
-
-    __slots__ = ("_constants", "_names", "sql")
-
-    def __init__(self, statement: Any, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.sql: str = compiled.string
-        self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
-        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
-
-    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the statement's parameters in their order."""
-        constants = self._constants
-        return tuple([values[name] if name in values else constants[name] for name in self._names])
+from cofactor_server.store.driver import Prepared
 
 
 def inserting(dialect: str) -> Any:

@@ -1,10 +1,10 @@
 """One transaction's named reads and writes: read after the lock, written all at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.browsers import Browser
@@ -18,11 +18,15 @@ from cofactor_server.domain.users import User
 from cofactor_server.domain.values import Value
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
+from cofactor_server.store.driver import Driver, Prepared
 from cofactor_server.store.rows import AddressesOf, StoredOutcome
-from cofactor_server.store.statements import Prepared, Statements
+from cofactor_server.store.statements import Statements
 
 V = TypeVar("V")
 Pair = tuple[str, str]
+
+_ABSENT: Any = object()
+_GREW: Any = object()
 
 
 class Needs(Value, frozen=True):
@@ -54,7 +58,7 @@ class Work:
         entropy: Entropy,
         addresses_of: AddressesOf | None = None,
     ) -> None:
-        self._connection = connection
+        self._driver = Driver(connection)
         self._statements = statements
         self._entropy = entropy
         self._addresses_of = addresses_of
@@ -70,11 +74,13 @@ class Work:
         self._outcomes: dict[tuple[str, str, str], StoredOutcome] = {}
         self._source_full_at: dict[str, int] = {}
         self._stored: set[tuple[str, str, str]] = set()
-        self._written: dict[tuple[str, ...], Any] = {}
+        self._written: dict[str, dict[tuple[str, ...], Any]] = {}
         self._charges: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._notices: list[dict[str, Any]] = []
-        self._undo: list[Callable[[], object]] = []
+        self._journal: list[
+            tuple[Any, Any, Any]
+        ] = []  # a mapping, a key and what was there; or a list that grew by one
         self.changed: list[str] = []
         """Users of whose changes every process is told, once they are committed; see `store.signals`."""
         self.changed_near: list[str] = []
@@ -96,10 +102,10 @@ class Work:
         wanted = {n.user_id for n in needs}
         lock = statements.lock_free_users if skip_locked else statements.lock_users
         for row in self._rows(lock, users=wanted):
-            self._users[row.id] = rows.user(row)
+            self._users[row[0]] = rows.user(row)
         if client_ids := {n.client_id for n in needs if n.client_id}:
             for row in self._rows(statements.clients, clients=client_ids):
-                self._clients[row.id] = rows.client(row)
+                self._clients[row[0]] = rows.client(row)
         # Without skipping, a user who is not locked does not exist, and what is left of one may still be read.
         self._load_owned([n for n in needs if n.user_id in self._users or not skip_locked])
         return frozenset(wanted - self._users.keys())
@@ -126,8 +132,8 @@ class Work:
         if authenticator.unique_ref == unique:
             return False
         mine, statement = (authenticator.user_id, authenticator.id), self._statements.unique_holder
-        values = statement.arguments({"kind": authenticator.kind, "unique": unique})
-        stored = {(row.user_id, row.id) for row in self._connection.exec_driver_sql(statement.sql, values)}
+        values = {"kind": authenticator.kind, "unique": unique}
+        stored = {(row[0], row[1]) for row in self._driver.rows(statement, values)}
         for user_id, theirs in self._authenticators.items():
             for id_, other in theirs.items():  # with the writes of decisions before in this batch
                 holds = (other.kind, other.unique_ref) == (authenticator.kind, unique)
@@ -178,7 +184,7 @@ class Work:
         """Write a user that is locked."""
         self._append(self.changed, user.id)
         self._put(self._users, user.id, user)
-        self._write("users", user.id, value=user)
+        self._write("users", (user.id,), user)
 
     def save_authenticator(self, authenticator: Authenticator) -> None:
         """Write an authenticator, new or changed; a removed one is not read again."""
@@ -188,7 +194,7 @@ class Work:
             self._append(self.changed, authenticator.user_id)
         self._before.setdefault((authenticator.user_id, authenticator.id), before)
         self._put(mine, authenticator.id, authenticator)
-        self._write("authenticators", authenticator.user_id, authenticator.id, value=authenticator)
+        self._write("authenticators", (authenticator.user_id, authenticator.id), authenticator)
 
     def save_challenge(self, challenge: Challenge) -> None:
         """Write a challenge, new or changed."""
@@ -196,19 +202,19 @@ class Work:
         if before is None or before.state is not challenge.state:
             self._append(self.changed, challenge.user_id)
         self._put(self._challenges, (challenge.user_id, challenge.id), challenge)
-        self._write("challenges", challenge.user_id, challenge.id, value=challenge)
+        self._write("challenges", (challenge.user_id, challenge.id), challenge)
 
     def save_family(self, family: RefreshFamily) -> None:
         """Write a refresh family, new or changed."""
         self._put(self._families, (family.user_id, family.id), family)
-        self._write("families", family.user_id, family.id, value=family)
+        self._write("families", (family.user_id, family.id), family)
 
     def spend(self, user_id: str, token_id: str, expires_at: int) -> None:
         """Mark a token as used up; it was read and found unspent under the same lock."""
         self._append(self.changed_near, user_id)
         self._put(self._spent, (user_id, token_id), expires_at)
         row = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
-        self._write("spent", user_id, token_id, value=row)
+        self._write("spent", (user_id, token_id), row)
 
     def remember_browser(self, browser: Browser) -> None:
         """Remember a browser that was not remembered before."""
@@ -220,23 +226,23 @@ class Work:
             "created_at": browser.created_at,
             "expires_at": browser.expires_at,
         }
-        self._write("browsers", browser.user_id, browser.id, value=row)
+        self._write("browsers", (browser.user_id, browser.id), row)
 
     def issue_ticket(self, ticket: EnrollmentTicket) -> None:
         """Add a ticket with a new id."""
-        self._write("tickets", ticket.user_id, ticket.id, value=rows.of_ticket(ticket))
+        self._write("tickets", (ticket.user_id, ticket.id), rows.of_ticket(ticket))
 
     def keep_outcome(self, outcome: StoredOutcome) -> None:
         """Keep what was decided, for a caller that lost the reply."""
         key = (outcome.user_id, outcome.client_id, outcome.request_id)
         self._put(self._outcomes, key, outcome)
-        self._write("outcomes", *key, value=rows.of_outcome(outcome))
+        self._write("outcomes", key, rows.of_outcome(outcome))
 
     def remember_source(self, user_id: str, source: str, now: int) -> None:
         """Note that the user completed MFA from `source`."""
         self._put(self._sources, (user_id, source), now)
         row = {"user_id": user_id, "source": source, "seen_at": now}
-        self._write("sources", user_id, source, value=row)
+        self._write("sources", (user_id, source), row)
 
     def charge_source(self, source: str, now: int) -> None:
         """Count a wrong guess against a source, over all users."""
@@ -257,29 +263,24 @@ class Work:
         addresses = self._addresses_of(notice.user_id, row_id, known) if self._addresses_of is not None else b""
         self._append(self._notices, rows.of_notice(notice, row_id, addresses))
 
-    @contextmanager
-    def item(self) -> Iterator[None]:
-        """Undo the writes of one decision if it raises, so that it fails alone."""
-        self._undo.clear()
+    def decide(self, one: Callable[["Work"], V]) -> V:
+        """Return what one decision concludes; if it raises, its writes are undone, so that it fails alone."""
+        self._journal.clear()
         self._before.clear()
         try:
-            yield
+            return one(self)
         except Exception:
-            for undo in reversed(self._undo):
-                undo()
+            self._undo()
             raise
 
     def flush(self) -> None:
         """Write everything, one statement a table, in the order of their keys."""
-        by_table: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
-        for (table, *key), value in sorted(self._written.items(), key=lambda entry: entry[0]):
-            by_table.setdefault(table, []).append(((table, *key), value))
         s = self._statements
-        if written := by_table.get("users"):
-            self._update(s.update_users, (rows.of_user(user) for _, user in written), "id")
-        self._save("authenticators", by_table, rows.of_authenticator, s.insert_authenticators, s.update_authenticators)
-        self._save("challenges", by_table, rows.of_challenge, s.insert_challenges, s.update_challenges)
-        self._save("families", by_table, rows.of_refresh_family, s.insert_families, s.update_families)
+        if written := self._sorted("users"):
+            self._driver.many(s.update_users, [rows.of_user(user) for _, user in written])
+        self._save("authenticators", rows.of_authenticator, s.insert_authenticators, s.update_authenticators)
+        self._save("challenges", rows.of_challenge, s.insert_challenges, s.update_challenges)
+        self._save("families", rows.of_refresh_family, s.insert_families, s.update_families)
         for table, statement in (
             ("spent", s.insert_spent),
             ("browsers", s.insert_browsers),
@@ -287,95 +288,90 @@ class Work:
             ("outcomes", s.upsert_outcomes),
             ("sources", s.upsert_sources),
         ):
-            if written := by_table.get(table):
-                self._many(statement, (row for _, row in written))
+            if written := self._sorted(table):
+                self._driver.many(statement, [row for _, row in written])
         if self._charges:
-            self._many(s.charge_sources, sorted(self._charges, key=lambda charge: str(charge["source"])))
+            self._driver.many(s.charge_sources, sorted(self._charges, key=lambda charge: str(charge["source"])))
         if self._events:
-            self._many(s.insert_events, self._events)
+            self._driver.many(s.insert_events, self._events)
         if self._notices:
-            self._many(s.insert_notices, self._notices)
+            self._driver.many(s.insert_notices, self._notices)
+        self._driver.close()
 
     def _load_owned(self, needs: Sequence[Needs]) -> None:
         statements = self._statements
         for row in self._of_users(statements.authenticators, (n.user_id for n in needs if n.authenticators)):
-            self._authenticators.setdefault(row.user_id, {})[row.id] = rows.authenticator(row)
-            self._stored.add(("authenticators", row.user_id, row.id))
-        for row in self._owned(statements.spent, [(n.user_id, n.token_id) for n in needs]):
-            self._spent[row.user_id, row.token_id] = row.expires_at
+            user_id, id_ = row[0], row[1]
+            self._authenticators.setdefault(user_id, {})[id_] = rows.authenticator(row)
+            self._stored.add(("authenticators", user_id, id_))
+        for user_id, token_id, expires_at in self._owned(statements.spent, [(n.user_id, n.token_id) for n in needs]):
+            self._spent[user_id, token_id] = expires_at
         challenges = [
             *self._owned(statements.challenges, [(n.user_id, n.challenge_id) for n in needs]),
             *self._of_users(statements.pending_challenges, (n.user_id for n in needs if n.pending_challenges)),
         ]
         for row in challenges:
-            self._challenges[row.user_id, row.id] = rows.challenge(row)
-            self._stored.add(("challenges", row.user_id, row.id))
+            challenge = rows.challenge(row)
+            self._challenges[challenge.user_id, challenge.id] = challenge
+            self._stored.add(("challenges", challenge.user_id, challenge.id))
         for row in self._owned(statements.families, [(n.user_id, n.family_id) for n in needs]):
-            self._families[row.user_id, row.id] = rows.refresh_family(row)
-            self._stored.add(("families", row.user_id, row.id))
+            family = rows.refresh_family(row)
+            self._families[family.user_id, family.id] = family
+            self._stored.add(("families", family.user_id, family.id))
         for row in self._owned(statements.outcomes, [(n.user_id, n.request_id) for n in needs]):
-            self._outcomes[row.user_id, row.client_id, row.request_id] = rows.outcome(row)
-        for row in self._owned(statements.browsers, [(n.user_id, n.browser_id) for n in needs]):
-            self._browsers[row.user_id, row.id] = row.client_id
-        for row in self._owned(statements.sources, [(n.user_id, n.source) for n in needs]):
-            self._sources[row.user_id, row.source] = row.seen_at
+            outcome = rows.outcome(row)
+            self._outcomes[outcome.user_id, outcome.client_id, outcome.request_id] = outcome
+        for user_id, id_, client_id, *_ in self._owned(statements.browsers, [(n.user_id, n.browser_id) for n in needs]):
+            self._browsers[user_id, id_] = client_id
+        for user_id, source, seen_at in self._owned(statements.sources, [(n.user_id, n.source) for n in needs]):
+            self._sources[user_id, source] = seen_at
         if sources := {n.source for n in needs if n.source}:
-            for row in self._rows(statements.source_budgets, rows=sources):
-                self._source_full_at[row.source] = row.full_at
+            for source, full_at in self._rows(statements.source_budgets, rows=sources):
+                self._source_full_at[source] = full_at
 
-    def _of_users(self, statement: Prepared, owners: Iterable[str]) -> Iterable[Row[Any]]:
+    def _of_users(self, statement: Prepared, owners: Iterable[str]) -> Iterable[Sequence[Any]]:
         users = set(owners)
         return self._rows(statement, users=users) if users else ()
 
-    def _rows(self, statement: Prepared, **ids: set[str]) -> Sequence[Row[Any]]:
-        parameters = {name: self._statements.ids(values) for name, values in ids.items()}
-        return self._connection.exec_driver_sql(statement.sql, statement.arguments(parameters)).all()
+    def _rows(self, statement: Prepared, **ids: set[str]) -> Sequence[Sequence[Any]]:
+        return self._driver.rows(statement, {name: self._statements.ids(values) for name, values in ids.items()})
 
-    def _many(self, statement: Prepared, changed: Iterable[Mapping[str, Any]]) -> None:
-        self._connection.exec_driver_sql(statement.sql, [statement.arguments(row) for row in changed])
-
-    def _owned(self, statement: Prepared, pairs: Iterable[Pair]) -> Iterable[Row[Any]]:
+    def _owned(self, statement: Prepared, pairs: Iterable[Pair]) -> Iterable[Sequence[Any]]:
         wanted = [pair for pair in pairs if pair[1]]
         if not wanted:
             return ()
         return self._rows(statement, users={owner for owner, _ in wanted}, rows={row for _, row in wanted})
 
+    def _undo(self) -> None:
+        for place, key, before in reversed(self._journal):
+            if key is _GREW:
+                place.pop()
+            elif before is _ABSENT:
+                place.pop(key, None)
+            else:
+                place[key] = before
+
     def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
-        if key in mapping:
-            before = mapping[key]
-            self._undo.append(lambda: mapping.__setitem__(key, before))
-        else:
-            self._undo.append(lambda: mapping.pop(key, None))
+        self._journal.append((mapping, key, mapping.get(key, _ABSENT)))
         mapping[key] = value
 
-    def _write(self, *key: str, value: Any) -> None:
-        self._put(self._written, key, value)
+    def _write(self, table: str, key: tuple[str, ...], value: Any) -> None:
+        self._put(self._written.setdefault(table, {}), key, value)
 
     def _append(self, to_add: list[V], value: V) -> None:
         to_add.append(value)
-        self._undo.append(to_add.pop)
+        self._journal.append((to_add, _GREW, None))
 
-    def _save(
-        self,
-        table: str,
-        by_table: dict[str, list[tuple[tuple[str, ...], Any]]],
-        of: Callable[[Any], dict[str, Any]],
-        insert: Prepared,
-        update: Prepared,
-    ) -> None:
-        written = by_table.get(table)
+    def _sorted(self, table: str) -> list[tuple[tuple[str, ...], Any]]:
+        """Return what is to be written to a table, in the order of its key: every transaction locks in one order."""
+        return sorted(self._written.get(table, {}).items(), key=itemgetter(0))
+
+    def _save(self, table: str, of: Callable[[Any], dict[str, Any]], insert: Prepared, update: Prepared) -> None:
+        written = self._sorted(table)
         if not written:
             return
-        new = [of(value) for key, value in written if key not in self._stored]
+        new = [of(value) for key, value in written if (table, *key) not in self._stored]
         if new:
-            self._many(insert, new)
+            self._driver.many(insert, new)
         if len(new) < len(written):
-            self._update(update, (of(value) for key, value in written if key in self._stored), "user_id", "id")
-
-    def _update(self, statement: Prepared, changed: Iterable[dict[str, Any]], *key: str) -> None:
-        parameters = []
-        for row in changed:
-            for name in key:
-                row[f"key_{name}"] = row.pop(name)
-            parameters.append(row)
-        self._many(statement, parameters)
+            self._driver.many(update, [of(value) for key, value in written if (table, *key) in self._stored])
