@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cofactor_server.domain.authenticators import State
-from cofactor_server.domain.budgets import SOURCE_FAILED_CODES, Guard
+from cofactor_server.domain.budgets import KNOWN_SOURCE_NOTED, SOURCE_FAILED_CODES, Guard
 from cofactor_server.domain.challenges import ChallengeState
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.values import replace
@@ -108,7 +108,7 @@ async def test_changed_rows_are_updated_in_every_column(database_url: str) -> No
             work.save_authenticator(changed)
             work.save_challenge(challenge)
             work.save_family(family)
-            work.remember_source("u0", "192.0.2.1", NOW + 5)
+            work.remember_source("u0", "192.0.2.1", NOW + KNOWN_SOURCE_NOTED)
 
         await decide(database, [EVERYTHING], change)
         after = await decide(database, [EVERYTHING], read_everything)
@@ -116,7 +116,16 @@ async def test_changed_rows_are_updated_in_every_column(database_url: str) -> No
     assert after["authenticators"] == [changed]
     assert after["challenge"] == challenge
     assert after["family"] == family
-    assert seen == NOW + 5
+    assert seen == NOW + KNOWN_SOURCE_NOTED
+
+
+async def test_a_source_is_noted_once_an_hour(database_url: str) -> None:
+    needs = [Needs("u0", source="192.0.2.1")]
+    async with opened(database_url, users=1) as database:
+        for now in (NOW, NOW + KNOWN_SOURCE_NOTED - 1):
+            await decide(database, needs, lambda work, now=now: work.remember_source("u0", "192.0.2.1", now))  # type: ignore[misc]
+        seen = await database.read(lambda c: c.execute(select(t.sources.c.seen_at)).scalar_one())
+    assert seen == NOW
 
 
 async def test_what_a_raising_decision_wrote_is_undone_and_the_others_stay(database_url: str) -> None:

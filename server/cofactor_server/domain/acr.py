@@ -25,7 +25,7 @@ class Level(IntEnum):
     @property
     def acr(self) -> str:
         """The acr value, such as `urn:cofactor:acr:mfa`."""
-        return PREFIX + _NAMES[self]
+        return _ACRS[self]
 
     @property
     def demanded(self) -> str:
@@ -43,14 +43,14 @@ class Level(IntEnum):
         return cls.named(acr) or cls.ONE_FACTOR
 
 
-_NAMES = {
-    Level.ONE_FACTOR: "1fa",
-    Level.MFA_LOW: "mfa-low",
-    Level.MFA: "mfa",
-    Level.PHISHING_RESISTANT: "phr",
-    Level.PHISHING_RESISTANT_HARDWARE: "phrh",
+_ACRS = {
+    Level.ONE_FACTOR: f"{PREFIX}1fa",
+    Level.MFA_LOW: f"{PREFIX}mfa-low",
+    Level.MFA: f"{PREFIX}mfa",
+    Level.PHISHING_RESISTANT: f"{PREFIX}phr",
+    Level.PHISHING_RESISTANT_HARDWARE: f"{PREFIX}phrh",
 }
-_LEVELS = {level.acr: level for level in Level}
+_LEVELS = {acr: level for level, acr in _ACRS.items()}
 
 
 class Authentication(Value, frozen=True):

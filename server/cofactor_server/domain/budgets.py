@@ -7,6 +7,8 @@ from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 STRANGER_FAILURES_PER_DAY = 30
 KNOWN_SOURCE_LIFE = 30 * DAY
 """A source that completed MFA for a user counts as the user's own for this long."""
+KNOWN_SOURCE_NOTED = HOUR
+"""How often that is noted: who logs in again and again from one place does not have it written each time."""
 WARN_AFTER = 5
 """Consecutive failures after which the user is told."""
 DISABLE_AFTER = 100

@@ -45,7 +45,6 @@ EncodedPrompt: TypeAlias = Prompt[bytes]
 EncodedVerdict: TypeAlias = Verdict[bytes]
 
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_NOTHING = msgspec.msgpack.encode(None)
 
 
 class FactorConflict(Exception):
@@ -137,7 +136,7 @@ class Registered:
         known = self.decode(credential)
         if expected is None and self.prompts:
             return Mismatch()
-        wanted = self._read(self._expectations, _NOTHING if expected is None else expected, "expectation")
+        wanted = None if expected is None else self._read(self._expectations, expected, "expectation")
         try:
             verdict = self._factor.verify(known, wanted, proof, context)
         except PARSE_ERRORS:

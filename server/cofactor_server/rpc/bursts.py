@@ -55,8 +55,9 @@ class Bursts:
 
     def _waited(self, longer: float) -> None:
         """Let in who waits, unless decisions are under way: what arrives meanwhile is decided together after them."""
-        if longer > 0 and self._deciding():
-            self._timer = asyncio.get_running_loop().call_later(0.001, self._waited, longer - 0.001)
+        loop = asyncio.get_running_loop()
+        if longer > 0 and (self._deciding() or loop.time() < self._left_at + self._wait):
+            self._timer = loop.call_later(0.001, self._waited, longer - 0.001)
         else:
             self._let_in()
 

@@ -37,12 +37,13 @@ class Credentials:
         self._factors = factors
         self._columns = columns
         self._short_codes = short_codes
-        self.kinds: tuple[Kind, ...] = tuple(kind for kind in factors if deployment.serves(kind))
+        self._on = {kind: factor for kind, factor in factors.items() if deployment.serves(kind)}
+        self.kinds: tuple[Kind, ...] = tuple(self._on)
         """Factors that are switched on, in the order of the registry."""
 
     def factor(self, kind: Kind) -> Registered | None:
         """Return the factor of a kind that is switched on; None for every other."""
-        return self._factors[kind] if kind in self.kinds else None
+        return self._on.get(kind)
 
     def on_device(self, kind: Kind) -> bool:
         """Whether challenges of a kind are answered on a device, while their login polls."""

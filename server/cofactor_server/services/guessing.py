@@ -82,7 +82,7 @@ class Guessing:
         Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device, and one
         who sends junk for a security key would have it disabled.
         """
-        verdict = self._verify(attempt, candidate, work.authenticators(attempt.trail.user_id))
+        verdict = self._verify(work, attempt, candidate)
         match verdict:
             case Approved():
                 return self._approved(work, attempt, candidate.authenticator, verdict)
@@ -114,9 +114,8 @@ class Guessing:
             return _too_many(source_wait, 0 if tried else min(waits), now)
         hint, denied = "", False
         name = EventName.PROOF_REFUSED
-        everything = work.authenticators(attempt.trail.user_id)
         for candidate in tried:
-            verdict = self._verify(attempt, candidate, everything)
+            verdict = self._verify(work, attempt, candidate)
             match verdict:
                 case Approved():
                     approved = self._approved(work, attempt, candidate.authenticator, verdict)
@@ -137,9 +136,7 @@ class Guessing:
         left = max((guard.quota(known=known, now=now) for guard in guards), key=lambda quota: quota.remaining)
         return NotProven(hint, denied, left)
 
-    def _verify(
-        self, attempt: Attempt, candidate: Candidate, everything: list[Authenticator]
-    ) -> Approved[bytes] | Denied | Mismatch:
+    def _verify(self, work: Work, attempt: Attempt, candidate: Candidate) -> Approved[bytes] | Denied | Mismatch:
         authenticator = candidate.authenticator
         factor = self._credentials.factor(authenticator.kind)
         if factor is None:
@@ -149,7 +146,7 @@ class Guessing:
         expected = None
         if challenge is not None:
             expected = credentials.open_expected(challenge)
-            siblings = credentials.siblings(factor, authenticator, everything)
+            siblings = credentials.siblings(factor, authenticator, work.authenticators(attempt.trail.user_id))
             context = credentials.bound(replace(context, siblings=siblings), challenge.id, authenticator)
         return factor.verify(credentials.open(authenticator), expected, attempt.proof, context)
 

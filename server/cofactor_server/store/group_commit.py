@@ -1,7 +1,7 @@
 """Group commit: calls that arrive while one is under way are decided and committed together (design part 6, law 5)."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +69,8 @@ class _Item(Generic[V]):
     deadline: float | None
     skipped: bool = False
     """Whether a batch left it out once, because another replica held its user."""
+    ended: bool = False
+    """Whether it was decided or refused, and counts no more."""
 
 
 class GroupCommit:
@@ -93,8 +95,8 @@ class GroupCommit:
         self._addresses_of = addresses_of
         self._limits = limits or Limits()
         self._queue: deque[_Item[Any]] = deque()
-        self._per_user: Counter[str] = Counter()
-        self._per_client: Counter[str] = Counter()
+        self._per_user: dict[str, int] = {}
+        self._per_client: dict[str, int] = {}
         self._under_way = 0
         self._gathered: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,10 +110,10 @@ class GroupCommit:
         Raises:
             TooManyRequests: The queue, or the client's quarter of it, is full; nothing was done.
         """
-        if self._full() or self._per_client[client_id] >= self._limits.queue // 4:
+        if self._full() or self._per_client.get(client_id, 0) >= self._limits.queue // 4:
             raise TooManyRequests(retry_after=1)
         self._under_way += 1
-        self._per_client[client_id] += 1
+        self._per_client[client_id] = self._per_client.get(client_id, 0) + 1
         try:
             yield
         finally:
@@ -135,17 +137,17 @@ class GroupCommit:
             Internal: The decision failed, or broke its batch twice.
         """
         needs = decision.needs
-        if self._per_user[needs.user_id] >= self._limits.per_user or self._full():
+        waiting = self._per_user.get(needs.user_id, 0)
+        if waiting >= self._limits.per_user or self._full():
             raise TooManyRequests(retry_after=1)
         loop = asyncio.get_running_loop()
-        item = _Item(decision, needs, loop.create_future(), deadline)
-        self._per_user[needs.user_id] += 1
-        item.future.add_done_callback(lambda future: self._leave(needs.user_id, future))
+        item: _Item[V] = _Item(decision, needs, loop.create_future(), deadline)
+        self._per_user[needs.user_id] = waiting + 1
         self._queue.append(item)
         self._arrived()
         if self._task is None:
             self._task = loop.create_task(self._run(), name="group-commit")
-        return await asyncio.shield(item.future)
+        return await item.future  # a caller that gives up cancels it, and nothing else
 
     @property
     def deciding(self) -> bool:
@@ -160,12 +162,33 @@ class GroupCommit:
     def _full(self) -> bool:
         return len(self._queue) + len(self._alone) >= self._limits.queue
 
-    def _leave(self, user_id: str, future: "asyncio.Future[Any]") -> None:
-        if not future.cancelled():
-            future.exception()  # a caller that gave up does not collect it
-        self._per_user[user_id] -= 1
-        if not self._per_user[user_id]:
+    def _end(self, item: _Item[V], verdict: V) -> None:
+        self._uncount(item)
+        if not item.future.done():
+            item.future.set_result(verdict)
+
+    def _refuse(self, items: Sequence[_Item[Any]], error: Exception) -> None:
+        for item in items:
+            self._uncount(item)
+            if not item.future.done():
+                item.future.set_exception(error)
+
+    def _uncount(self, item: _Item[Any]) -> None:
+        if item.ended:
+            return
+        item.ended = True
+        user_id = item.needs.user_id
+        waiting = self._per_user[user_id] - 1
+        if waiting:
+            self._per_user[user_id] = waiting
+        else:
             del self._per_user[user_id]
+
+    def _refused_for_its_deadline(self, item: _Item[Any]) -> bool:
+        if item.deadline is None or asyncio.get_running_loop().time() < item.deadline:
+            return False
+        self._refuse([item], DeadlineExceeded())
+        return True
 
     async def _run(self) -> None:
         try:
@@ -199,7 +222,7 @@ class GroupCommit:
         batch: list[_Item[Any]] = []
         while self._queue and len(batch) < self._limits.batch:
             item = self._queue.popleft()
-            if not _refused_for_its_deadline(item):
+            if not self._refused_for_its_deadline(item):
                 batch.append(item)
         return batch
 
@@ -211,9 +234,9 @@ class GroupCommit:
             left_out = await self._attempt(batch, skip_locked=skip_locked)
         except OutcomeUnknown as error:
             log.error("commit outcome unknown", cause=type(error.__cause__).__name__, items=len(batch))
-            _refuse(batch, Unavailable())
+            self._refuse(batch, Unavailable())
         except (DatabaseAway, LockTimeout):
-            _refuse(batch, Unavailable(retry_after=1))
+            self._refuse(batch, Unavailable(retry_after=1))
         except RetryError:
             await self._halve(batch, Unavailable(retry_after=1))
         except Exception as error:
@@ -236,12 +259,12 @@ class GroupCommit:
 
     async def _settle_alone(self, item: _Item[Any]) -> None:
         async with self._alone_at_once:
-            if not _refused_for_its_deadline(item):
+            if not self._refused_for_its_deadline(item):
                 await self._settle([item], alone=True)
 
     async def _halve(self, batch: Sequence[_Item[Any]], refusal: Unavailable | Internal) -> None:
         if len(batch) == 1:
-            _refuse(batch, refusal)
+            self._refuse(batch, refusal)
             return
         middle = len(batch) // 2
         await self._settle(batch[:middle])
@@ -267,9 +290,9 @@ class GroupCommit:
             if isinstance(verdict, _Skipped):
                 left_out.append(item)
             elif isinstance(verdict, _Failed):
-                _refuse([item], Internal())
-            elif not item.future.done():
-                item.future.set_result(verdict)
+                self._refuse([item], Internal())
+            else:
+                self._end(item, verdict)
         if work is not None and (work.changed or work.changed_near):
             self._signals.publish(work.changed, work.changed_near)
         return left_out
@@ -294,19 +317,6 @@ def _decide(work: Work, item: _Item[Any], missing: frozenset[str]) -> Any:
         return _Failed()
 
 
-def _refused_for_its_deadline(item: _Item[Any]) -> bool:
-    if item.deadline is None or asyncio.get_running_loop().time() < item.deadline:
-        return False
-    _refuse([item], DeadlineExceeded())
-    return True
-
-
 def _done(gathered: "asyncio.Future[None]") -> None:
     if not gathered.done():
         gathered.set_result(None)
-
-
-def _refuse(items: Sequence[_Item[Any]], error: Exception) -> None:
-    for item in items:
-        if not item.future.done():
-            item.future.set_exception(error)

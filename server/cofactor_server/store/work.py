@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.browsers import Browser
-from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE, SOURCE_FAILED_CODES
+from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE, KNOWN_SOURCE_NOTED, SOURCE_FAILED_CODES
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.events import Event, Notice
@@ -239,7 +239,10 @@ class Work:
         self._write("outcomes", key, rows.of_outcome(outcome))
 
     def remember_source(self, user_id: str, source: str, now: int) -> None:
-        """Note that the user completed MFA from `source`."""
+        """Note that the user completed MFA from `source`, unless that was noted within the hour."""
+        noted_at = self._sources.get((user_id, source))
+        if noted_at is not None and now < noted_at + KNOWN_SOURCE_NOTED:
+            return
         self._put(self._sources, (user_id, source), now)
         row = {"user_id": user_id, "source": source, "seen_at": now}
         self._write("sources", (user_id, source), row)
