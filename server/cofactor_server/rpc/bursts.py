@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-LONGEST = 0.02
 WAIT = 0.003
-"""Seconds that a call waits for others, at most; as long as a batch of decisions does (design part 6, law 5)."""
+"""Seconds that a call waits for others to come; as long as a batch of decisions does (design part 6, law 5)."""
+LONGEST = 0.02
+"""Seconds that it waits at most, where decisions are under way that it could not be part of."""
+_LOOK_AGAIN = 0.001
 
 
 class Bursts:
@@ -15,11 +17,19 @@ class Bursts:
     run. Measured: opening an mfa_token takes 5 us where it follows another, and 20 where it follows the transport; a
     signature 21 and 45. So calls that arrive while others are served wait for each other, and everybody who was let in
     does the same thing in turn. A lone call never waits.
+
+    Args:
+        deciding: Tells whether decisions are under way.
+        wait: As `WAIT`.
+        longest: As `LONGEST`.
     """
 
-    def __init__(self, deciding: Callable[[], bool] = lambda: False, wait: float = WAIT) -> None:
+    def __init__(
+        self, deciding: Callable[[], bool] = lambda: False, *, wait: float = WAIT, longest: float = LONGEST
+    ) -> None:
         self._deciding = deciding
         self._wait = wait
+        self._longest = longest
         self._waiting: list[asyncio.Future[None]] = []
         self._in_flight = 0
         self._together = 1
@@ -40,7 +50,7 @@ class Bursts:
         if len(self._waiting) >= self._together:
             self._let_in()
         elif self._timer is None:
-            self._timer = loop.call_later(self._wait, self._waited, LONGEST - self._wait)
+            self._timer = loop.call_later(self._wait, self._waited, self._longest - self._wait)
         await turn
 
     async def finish(self) -> None:
@@ -54,10 +64,10 @@ class Bursts:
         self._left_at = asyncio.get_running_loop().time()
 
     def _waited(self, longer: float) -> None:
-        """Let in who waits, unless decisions are under way: what arrives meanwhile is decided together after them."""
+        """Let in who waits, unless decisions are under way, or callers were answered just now who may come again."""
         loop = asyncio.get_running_loop()
         if longer > 0 and (self._deciding() or loop.time() < self._left_at + self._wait):
-            self._timer = loop.call_later(0.001, self._waited, longer - 0.001)
+            self._timer = loop.call_later(_LOOK_AGAIN, self._waited, longer - _LOOK_AGAIN)
         else:
             self._let_in()
 
