@@ -116,4 +116,4 @@ async def test_discovery_names_what_is_served_and_may_be_kept_a_while(rest_api: 
     said = (await rest_api.http.get("/.well-known/openid-configuration")).json()
     assert said["userinfo_endpoint"] == f"{said['issuer']}userinfo"
     assert "private_key_jwt" in said["token_endpoint_auth_methods_supported"]
-    assert said["token_endpoint_auth_signing_alg_values_supported"] == ["RS256", "PS256", "ES256"]
+    assert said["token_endpoint_auth_signing_alg_values_supported"] == ["RS256", "RS384", "PS256", "ES256"]

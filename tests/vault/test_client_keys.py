@@ -20,12 +20,12 @@ def public(*keys: RSAKey | ECKey, **more: Any) -> str:
 def signed(key: Any, payload: bytes = b"", **header: Any) -> str:
     octets = payload or json.dumps(CLAIMS).encode()
     registry = jws.JWSRegistry(
-        algorithms=["RS256", "PS256", "ES256", "RS512", "HS256", "none"], strict_check_header=False
+        algorithms=["RS256", "RS384", "PS256", "ES256", "RS512", "HS256", "none"], strict_check_header=False
     )
     return jws.serialize_compact({"typ": "JWT", **header}, octets, key, registry=registry)
 
 
-@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256")])
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (RSA, "RS384"), (RSA, "PS256"), (EC, "ES256")])
 @pytest.mark.parametrize("named", [True, False])
 def test_what_a_registered_key_signed_is_read(key: Any, algorithm: str, named: bool) -> None:
     registered = client_keys.normalized(public(RSA, EC))

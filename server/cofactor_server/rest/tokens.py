@@ -19,7 +19,7 @@ TIMEOUT = 10.0  # seconds
 
 _AUTH0 = "http://auth0.com/oauth/grant-type/"
 _AUTH_METHODS = ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"]
-_ASSERTION_ALGORITHMS = ["RS256", "PS256", "ES256"]
+_ASSERTION_ALGORITHMS = ["RS256", "RS384", "PS256", "ES256"]
 _SCOPES = ["openid", "profile", "email", "offline_access", "enroll", "read:authenticators", "remove:authenticators"]
 
 _CLAIMS = [

@@ -16,7 +16,7 @@ from cofactor_server.domain.encoding import from_base64url, json_object
 from cofactor_server.vault import jws
 from cofactor_server.vault.signing_keys import LARGEST_RSA_BITS, RSA_BITS
 
-ALGORITHMS = ("RS256", "PS256", "ES256")
+ALGORITHMS = ("RS256", "RS384", "PS256", "ES256")
 """What clients may sign with; neither `none` nor an HMAC is among them."""
 MOST_KEYS = 10
 LONGEST_SET = 32_768
@@ -149,7 +149,7 @@ def _public(member: Mapping[str, Any]) -> tuple[RSAKey | ECKey, frozenset[str]]:
             if not RSA_BITS <= modulus.bit_length() <= LARGEST_RSA_BITS or exponent < 65_537:
                 raise KeySetInvalid(f"has an RSA key that is not of {RSA_BITS} to {LARGEST_RSA_BITS} bits with e 65537")
             rsa = RSAKey.import_key({name: member[name] for name in ("kty", "n", "e")})
-            return rsa, frozenset({"RS256", "PS256"})
+            return rsa, frozenset({"RS256", "RS384", "PS256"})
         case "EC":
             ec = ECKey.import_key({name: member[name] for name in ("kty", "crv", "x", "y")})
             point = ec.public_key
