@@ -200,7 +200,7 @@ def test_a_name_with_a_wildcard_is_refused(deployed: Invoke) -> None:
     assert "tls_san" in line_of(deployed("clients", "create", "Payments", "--tls-san", "dns:*.example.com"))
 
 
-def test_an_api_is_registered_listed_and_deleted(deployed: Invoke) -> None:
+def test_an_api_is_registered_listed_changed_and_deleted(deployed: Invoke) -> None:
     audience = "https://api.example.com/"
     create = ("apis", "create", audience, "--scope", "read:orders", "--access-token-seconds", "300", "--json")
     created = parsed(deployed(*create))
@@ -209,7 +209,12 @@ def test_an_api_is_registered_listed_and_deleted(deployed: Invoke) -> None:
     assert "read:orders" in deployed("apis", "list").stdout
     assert "already" in line_of(deployed(*create))
     client = parsed(deployed("clients", "create", "Shop", "--audience", audience, "--json"))
+    scopes = ("--add-scope", "write:orders", "--remove-scope", "read:orders")
+    changed = parsed(deployed("apis", "update", audience, *scopes, "--json"))
+    assert changed == {**created, "scopes": ["write:orders"]}
+    assert "access_token_seconds" in line_of(deployed("apis", "update", audience, "--access-token-seconds", "0"))
     assert "Shop" in line_of(deployed("apis", "delete", audience, "--yes"))
     deployed("clients", "delete", client["client_id"], "--yes")
     assert parsed(deployed("apis", "delete", audience, "--yes", "--json")) == {"deleted": audience}
     assert "no API" in line_of(deployed("apis", "delete", audience, "--yes"))
+    assert "no API" in line_of(deployed("apis", "update", audience, "--name", "Orders"))

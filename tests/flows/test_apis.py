@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from cofactor_server.domain.apis import Api as ResourceServer
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.services.apis import InUse
 from cofactor_server.services.operators import Conflict, Missing
 
-from tests.flows.api import Api, Tokens
+from tests.flows.api import Api, MfaRequired, Tokens
 from tests.flows.steps import ALICE, a, enrolled, read, reason, refusal, shop
 from tests.world import API, ISSUER, PASSWORD, World
 
@@ -63,6 +64,36 @@ async def test_an_audience_that_is_not_the_clients_is_refused_registered_or_not(
     await world.user()
     for audience in ("https://billing.example.test/", "https://nowhere.example.test/"):
         assert await reason(api.password(client, ALICE, PASSWORD, audience=audience)) == "AUDIENCE_NOT_ALLOWED"
+
+
+async def test_a_refresh_gives_no_scope_that_was_taken_from_its_api(api: Api, world: World) -> None:
+    await world.app.apis.create(ORDERS)
+    client = await shop(world)
+    granted = (await enrolled(api, world, client, scope="openid read:orders write:orders offline_access")).tokens
+
+    await world.app.apis.update(API, lambda known: replace(known, scopes=("read:orders",)))
+    asked_for = await reason(api.refresh(client, granted.refresh_token, scope="write:orders"))
+    refreshed = a(Tokens, await api.refresh(client, granted.refresh_token))
+
+    assert asked_for == "INVALID_SCOPE"
+    assert refreshed.scope == "openid read:orders offline_access"
+    assert (await read(api, refreshed.access_token))[1]["scope"] == refreshed.scope
+
+
+async def test_an_api_is_changed_for_the_clients_that_it_has(api: Api, world: World) -> None:
+    await world.app.apis.create(ORDERS)
+    client = await shop(world)
+    await enrolled(api, world, client, scope="openid")
+
+    changed = await world.app.apis.update(API, lambda known: replace(known, scopes=(*known.scopes, "ship:orders")))
+    outcome = await api.password(client, ALICE, PASSWORD, scope="ship:orders")
+    with pytest.raises(InvalidRequest):
+        await world.app.apis.update(API, lambda known: replace(known, access_token_seconds=1))
+    with pytest.raises(Missing):
+        await world.app.apis.update("https://nowhere.example.test/", lambda known: known)
+
+    assert isinstance(outcome, MfaRequired)
+    assert await world.app.apis.listed() == [changed]
 
 
 async def test_an_api_that_clients_use_stays(world: World) -> None:

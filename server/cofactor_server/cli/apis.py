@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from cofactor_server.domain.apis import Api
     from cofactor_server.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Register, list and delete APIs, and say what tokens may allow there.")
+app = typer.Typer(
+    no_args_is_help=True, help="Register, list, change and delete APIs, and say what tokens may allow there."
+)
 
 
 def _view(api: "Api") -> dict[str, Any]:
@@ -61,6 +63,47 @@ def create(
         dump(_view(api))
     else:
         say(f"{audience}: registered")
+
+
+@app.command()
+def update(
+    audience: Annotated[str, typer.Argument(help="As `apis list` shows it.")],
+    name: Annotated[str | None, typer.Option(help="For lists.")] = None,
+    added: Annotated[list[str] | None, typer.Option("--add-scope", help="May be repeated.")] = None,
+    removed: Annotated[
+        list[str] | None,
+        typer.Option("--remove-scope", help="May be repeated. Refresh tokens of before get none with it any more."),
+    ] = None,
+    access_token_seconds: Annotated[int | None, typer.Option(help="How long access tokens live.")] = None,
+    algorithm: Annotated[Algorithm | None, typer.Option(help="Signs access tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Change what tokens for an API may allow, how long they live and what signs them. Servers follow in five seconds."""
+    from cofactor_server.cli.opening import within
+    from cofactor_server.domain.values import replace
+    from cofactor_server.services.operators import Missing
+
+    def change(api: "Api") -> "Api":
+        kept = (scope for scope in (*api.scopes, *(added or ())) if scope not in (removed or ()))
+        return replace(
+            api,
+            name=api.name if name is None else name,
+            scopes=tuple(dict.fromkeys(kept)),
+            access_token_seconds=api.access_token_seconds if access_token_seconds is None else access_token_seconds,
+            algorithm=str(algorithm or api.algorithm),
+        )
+
+    async def updated(application: "Application", _: "Settings") -> "Api":
+        return await application.apis.update(audience, change)
+
+    try:
+        api = within(updated)
+    except Missing:
+        raise Problem(f"there is no API {audience}") from None
+    if as_json:
+        dump(_view(api))
+    else:
+        say(f"{audience}: changed")
 
 
 @app.command("list")

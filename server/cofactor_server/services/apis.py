@@ -1,11 +1,12 @@
 """APIs: registered with their scopes and lifetimes, and remembered for seconds."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cofactor_server.domain.apis import STANDARD_SCOPES, Api
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.grants import Target
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest, InvalidScope, Unavailable
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.operators import Conflict, Missing
@@ -73,6 +74,15 @@ class Apis:
             raise InvalidScope
         return target
 
+    async def left(self, granted: Target) -> Target:
+        """Return what was granted once without the scopes that were taken from its API since."""
+        beyond = set(granted.scope.split()) - STANDARD_SCOPES
+        if not beyond or granted.audience == self._deployment.mfa_audience:
+            return granted
+        api = await self.find(granted.audience) if granted.audience else None
+        gone = beyond.difference(api.scopes if api else ())
+        return replace(granted, scope=" ".join(scope for scope in granted.scope.split() if scope not in gone))
+
     async def create(self, api: Api) -> None:
         """Register an API.
 
@@ -80,22 +90,30 @@ class Apis:
             Conflict: Its audience is registered.
             InvalidRequest: The audience is one of our own or can't be one, or another member is beyond its limits.
         """
-        violations = []
-        own = (self._deployment.mfa_audience, self._deployment.mfa_audience[:-1], self._deployment.userinfo_audience)
-        if not _audience(api.audience) or api.audience in own:
-            violations.append(("audience", "must be a name such as https://api.example.com/, and none of our own"))
-        if not api.name:
-            violations.append(("name", "must not be empty"))
-        if len(api.scopes) > MOST_SCOPES or not all(map(_scope, api.scopes)):
-            violations.append(("scopes", f"are at most {MOST_SCOPES} words such as read:orders"))
-        if not STANDARD_SCOPES.isdisjoint(api.scopes):
-            violations.append(("scopes", f"don't list {', '.join(sorted(STANDARD_SCOPES))}, which every API has"))
-        if not SHORTEST_LIFE <= api.access_token_seconds <= LONGEST_LIFE:
-            violations.append(("access_token_seconds", f"is {SHORTEST_LIFE} to {LONGEST_LIFE}"))
-        if violations:
-            raise InvalidRequest(violations=tuple(violations))
+        self._check(api)
         if not await self._records.change(store.add, api):
             raise Conflict
+
+    async def update(self, audience: str, change: Callable[[Api], Api]) -> Api:
+        """Change an API: what tokens may allow there, how long they live, what signs them. Servers follow in seconds.
+
+        Args:
+            audience: The API's.
+            change: Returns what an API becomes; its audience stays.
+
+        Raises:
+            Missing: There is none.
+            InvalidRequest: A member is beyond its limits.
+        """
+        found = await self._records.read(store.api, audience)
+        if found is None:
+            raise Missing
+        changed = change(found)
+        self._check(changed)
+        if not await self._records.change(store.change, changed):
+            raise Missing
+        self._known.pop(audience, None)
+        return changed
 
     async def listed(self) -> Sequence[Api]:
         """Return every API."""
@@ -113,3 +131,19 @@ class Apis:
             raise Missing
         if users:
             raise InUse(", ".join(users))
+
+    def _check(self, api: Api) -> None:
+        violations = []
+        own = (self._deployment.mfa_audience, self._deployment.mfa_audience[:-1], self._deployment.userinfo_audience)
+        if not _audience(api.audience) or api.audience in own:
+            violations.append(("audience", "must be a name such as https://api.example.com/, and none of our own"))
+        if not api.name:
+            violations.append(("name", "must not be empty"))
+        if len(api.scopes) > MOST_SCOPES or not all(map(_scope, api.scopes)):
+            violations.append(("scopes", f"are at most {MOST_SCOPES} words such as read:orders"))
+        if not STANDARD_SCOPES.isdisjoint(api.scopes):
+            violations.append(("scopes", f"don't list {', '.join(sorted(STANDARD_SCOPES))}, which every API has"))
+        if not SHORTEST_LIFE <= api.access_token_seconds <= LONGEST_LIFE:
+            violations.append(("access_token_seconds", f"is {SHORTEST_LIFE} to {LONGEST_LIFE}"))
+        if violations:
+            raise InvalidRequest(violations=tuple(violations))

@@ -70,7 +70,8 @@ class RefreshGrants:
         if family is None or not self._refresh_tokens.is_genuine(family, presented):
             raise RefreshTokenInvalid
         target, wanted = grant.target, wanted_of(grant.target)
-        wanted = wanted.joined(await self._ruled(client, family, target))
+        granted = await self._apis.left(Target(family.scope, family.audience))
+        wanted = wanted.joined(await self._ruled(client, family, granted, target))
         refresh = Refresh(
             tokens=self._refresh_tokens,
             repeats=self._repeats,
@@ -82,6 +83,7 @@ class RefreshGrants:
             wanted=wanted,
             jti=new_id(self._entropy, ""),
             source=caller.source,
+            left=granted.scope,
             repeat=Repeat.of(
                 client.id,
                 request_id,
@@ -98,7 +100,7 @@ class RefreshGrants:
             return await self._mfa_for(client, decided, target, wanted)
         return await self._mint.outcome(decided, client)
 
-    async def _ruled(self, client: Client, family: RefreshFamily, target: Target) -> Wanted:
+    async def _ruled(self, client: Client, family: RefreshFamily, granted: Target, target: Target) -> Wanted:
         """Return how strong, fresh and manifold rules want a refresh; whether to ask was said at the login (S203)."""
         rules = await self._policies.current()
         if not any(rule.wanted.by for rule in rules):
@@ -106,9 +108,9 @@ class RefreshGrants:
         account = await self._records.read(queries.account, family.user_id)
         if account is None:
             return Wanted()
-        granted = Target(target.scope or family.scope, target.audience or family.audience)
+        asked = Target(target.scope or granted.scope, target.audience or granted.audience)
         is_enrolled = enrolled(account.authenticators)
-        return self._policy.ruling(rules, account.user, client, granted, is_enrolled=is_enrolled).wanted
+        return self._policy.ruling(rules, account.user, client, asked, is_enrolled=is_enrolled).wanted
 
     async def _mfa_for(self, client: Client, refused: WantsMfa, target: Target, wanted: Wanted) -> MfaRequired:
         family = refused.family

@@ -155,6 +155,8 @@ class Refresh:
     wanted: Wanted
     jti: str
     source: str
+    left: str
+    """What its API still knows of the family's scope."""
     repeat: Repeat | None = None
 
     @property
@@ -202,10 +204,10 @@ class Refresh:
     ) -> Issue | WantsMfa | CofactorError:
         if self.audience not in ("", family.audience):
             return AudienceNotAllowed()
-        if not set(self.scope.split()) <= set(family.scope.split()):
+        if not set(self.scope.split()) <= set(self.left.split()):
             return InvalidScope()
         if self.wanted.misses(family.authentication, now):
-            return WantsMfa(family, user.epoch, self.scope or family.scope)
+            return WantsMfa(family, user.epoch, self.scope or self.left)
         if not token:
             rotated, token = self.tokens.next(family)
             work.save_family(replace(rotated, rotated_at=now))
@@ -214,7 +216,7 @@ class Refresh:
             user_id=user.id,
             epoch=user.epoch,
             client_id=self.client.id,
-            scope=self.scope or family.scope,
+            scope=self.scope or self.left,
             audience=family.audience,
             authentication=family.authentication,
             issued_at=now,

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from cofactor_server.domain.apis import Api
 from cofactor_server.store import accounts
@@ -27,16 +27,14 @@ def add(connection: Connection, value: Api) -> bool:
     """Register an API; return False, and change nothing, where its audience is registered."""
     if api(connection, value.audience) is not None:
         return False
-    row = {
-        "audience": value.audience,
-        "name": value.name,
-        "created_at": value.created_at,
-        "scopes": json.dumps(value.scopes),
-        "access_token_seconds": value.access_token_seconds,
-        "algorithm": value.algorithm,
-    }
-    connection.execute(insert(t.apis).values(row))
+    connection.execute(insert(t.apis).values(_row(value)))
     return True
+
+
+def change(connection: Connection, value: Api) -> bool:
+    """Replace an API by what it becomes; return whether there was one of its audience."""
+    changed = update(t.apis).where(t.apis.c.audience == value.audience).values(_row(value))
+    return bool(connection.execute(changed).rowcount)
 
 
 def remove(connection: Connection, audience: str) -> tuple[bool, list[str]]:
@@ -45,6 +43,17 @@ def remove(connection: Connection, audience: str) -> tuple[bool, list[str]]:
     if users:
         return api(connection, audience) is not None, users
     return bool(connection.execute(delete(t.apis).where(t.apis.c.audience == audience)).rowcount), []
+
+
+def _row(value: Api) -> dict[str, Any]:
+    return {
+        "audience": value.audience,
+        "name": value.name,
+        "created_at": value.created_at,
+        "scopes": json.dumps(value.scopes),
+        "access_token_seconds": value.access_token_seconds,
+        "algorithm": value.algorithm,
+    }
 
 
 def _api(row: Row[Any]) -> Api:
