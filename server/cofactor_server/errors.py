@@ -174,6 +174,12 @@ class BearerMissing(CofactorError):
     reason = "BEARER_MISSING"
 
 
+class OperatorTokenExpired(CofactorError):
+    """The time of an operator's token is over."""
+
+    reason = "OPERATOR_TOKEN_EXPIRED"
+
+
 class InsufficientScope(CofactorError):
     """The access token has none of `scopes`."""
 
@@ -522,6 +528,9 @@ TABLE: Mapping[str, Row] = {
         "UNAUTHENTICATED", 401, "invalid_token", "The access token is invalid, expired or revoked."
     ),
     "BEARER_MISSING": Row("UNAUTHENTICATED", 401, "access_denied", "Unauthorized"),
+    "OPERATOR_TOKEN_EXPIRED": Row(
+        "UNAUTHENTICATED", 401, "invalid_token", "Expired token received for JSON Web Token validation"
+    ),
     "INSUFFICIENT_SCOPE": Row(
         "PERMISSION_DENIED", 403, "insufficient_scope", "Insufficient scope, expected any of: {scopes}"
     ),

@@ -181,6 +181,8 @@ const (
 	ErrorReason_ERROR_REASON_TICKET_INVALID ErrorReason = 120
 	// No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another.
 	ErrorReason_ERROR_REASON_ENROLLMENT_GONE ErrorReason = 121
+	// The time of an operator's token (cofactor.admin.v1) is over; mint another.
+	ErrorReason_ERROR_REASON_OPERATOR_TOKEN_EXPIRED ErrorReason = 122
 )
 
 // Enum value maps for ErrorReason.
@@ -258,6 +260,7 @@ var (
 		96:  "ERROR_REASON_DEADLINE_EXCEEDED",
 		120: "ERROR_REASON_TICKET_INVALID",
 		121: "ERROR_REASON_ENROLLMENT_GONE",
+		122: "ERROR_REASON_OPERATOR_TOKEN_EXPIRED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                       0,
@@ -332,6 +335,7 @@ var (
 		"ERROR_REASON_DEADLINE_EXCEEDED":                 96,
 		"ERROR_REASON_TICKET_INVALID":                    120,
 		"ERROR_REASON_ENROLLMENT_GONE":                   121,
+		"ERROR_REASON_OPERATOR_TOKEN_EXPIRED":            122,
 	}
 )
 
@@ -366,7 +370,7 @@ var File_cofactor_v1_errors_proto protoreflect.FileDescriptor
 
 const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\xe1\x14\n" +
+	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\x8a\x15\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n" +
@@ -440,7 +444,8 @@ const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10_\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10`\x12\x1f\n" +
 	"\x1bERROR_REASON_TICKET_INVALID\x10x\x12 \n" +
-	"\x1cERROR_REASON_ENROLLMENT_GONE\x10yBW\n" +
+	"\x1cERROR_REASON_ENROLLMENT_GONE\x10y\x12'\n" +
+	"#ERROR_REASON_OPERATOR_TOKEN_EXPIRED\x10zBW\n" +
 	"\x0fdev.cofactor.v1P\x01ZBgithub.com/cofactor-mfa/cofactor/clients/go/cofactor/v1;cofactorv1b\x06proto3"
 
 var (

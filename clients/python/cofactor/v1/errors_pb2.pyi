@@ -183,6 +183,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The enrollment ticket is unknown, used or expired, or its user has changed since; which of these is not told."""
     ERROR_REASON_ENROLLMENT_GONE: _ErrorReason.ValueType  # 121
     """No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
+    ERROR_REASON_OPERATOR_TOKEN_EXPIRED: _ErrorReason.ValueType  # 122
+    """The time of an operator's token (cofactor.admin.v1) is over; mint another."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. `ErrorInfo.reason` holds the name without `ERROR_REASON_`, such as `INVALID_OTP`.
@@ -348,4 +350,6 @@ ERROR_REASON_TICKET_INVALID: ErrorReason.ValueType  # 120
 """The enrollment ticket is unknown, used or expired, or its user has changed since; which of these is not told."""
 ERROR_REASON_ENROLLMENT_GONE: ErrorReason.ValueType  # 121
 """No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
+ERROR_REASON_OPERATOR_TOKEN_EXPIRED: ErrorReason.ValueType  # 122
+"""The time of an operator's token (cofactor.admin.v1) is over; mint another."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
