@@ -43,6 +43,12 @@ class Rule(Value, frozen=True):
         )
 
     @property
+    def is_standing(self) -> bool:
+        """Whether it is for everybody, and any second factor will do."""
+        everybody = not (self.user_id or self.client_id or self.audience or self.scope)
+        return everybody and self.wanted == Wanted()
+
+    @property
     def wanted(self) -> Wanted:
         """What it wants of an authentication; nothing, and by nobody's word, where any second factor will do."""
         if self.level is Level.ONE_FACTOR and self.max_age is None and not self.two_kinds:

@@ -1,6 +1,7 @@
 """Authenticators' credentials: sealed at rest, opened only to prove something."""
 
 import functools
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +38,15 @@ class Credentials:
         self._factors = factors
         self._columns = columns
         self._short_codes = short_codes
-        self._on = {kind: factor for kind, factor in factors.items() if deployment.serves(kind)}
+        self._served = {kind: factor for kind, factor in factors.items() if deployment.serves(kind)}
+        self._on = self._served
         self.kinds: tuple[Kind, ...] = tuple(self._on)
         """Factors that are switched on, in the order of the registry."""
+
+    def switch_off(self, off: Collection[Kind]) -> None:
+        """Leave out kinds that an operator has switched off; a kind that the settings do not serve stays out."""
+        self._on = {kind: factor for kind, factor in self._served.items() if kind not in off}
+        self.kinds = tuple(self._on)
 
     def factor(self, kind: Kind) -> Registered | None:
         """Return the factor of a kind that is switched on; None for every other."""
@@ -53,6 +60,11 @@ class Credentials:
     def known(self, kind: Kind) -> Registered:
         """Return the factor of a kind of ours, switched on or not."""
         return self._factors[kind]
+
+    @property
+    def every_kind(self) -> Iterable[Kind]:
+        """Every kind that this process knows, switched on or not."""
+        return self._factors
 
     def is_known(self, kind: Kind) -> bool:
         """Whether this process knows the kind, switched on or not."""

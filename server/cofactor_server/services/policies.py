@@ -1,6 +1,6 @@
 """An operator's rules: added, listed and removed, and at hand wherever one decides."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
@@ -35,7 +35,8 @@ class NewRule:
 class Policies:
     """Keeps the rules."""
 
-    def __init__(self, records: Records, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, default: MfaPolicy, records: Records, clock: Clock, entropy: Entropy) -> None:
+        self._default = default
         self._records = records
         self._clock = clock
         self._entropy = entropy
@@ -86,6 +87,19 @@ class Policies:
     async def every(self) -> Sequence[Rule]:
         """Return every rule, the oldest first."""
         return await self._records.read(policies.every)
+
+    async def standing(self) -> frozenset[MfaPolicy]:
+        """Return what is asked of everybody of whom nothing more particular is said: by rules, or by the settings."""
+        said = frozenset(rule.ask for rule in await self.every() if rule.is_standing)
+        return said or frozenset({self._default})
+
+    async def set_standing(self, asks: Collection[MfaPolicy]) -> frozenset[MfaPolicy]:
+        """Replace what is asked of everybody, instead of the settings; the strongest holds. Return what stands now."""
+        now = self._clock.now()
+        rules = [Rule(id=f"pol_standing-{ask}", created_at=now, ask=ask) for ask in sorted(asks)]
+        await self._records.change(policies.replace, lambda rule: rule.is_standing, rules)
+        self._read_until = 0
+        return frozenset(asks)
 
     async def remove(self, rule_id: str) -> None:
         """Remove a rule.

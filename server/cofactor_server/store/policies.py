@@ -1,6 +1,7 @@
 """An operator's rules, as they are stored: few, read all at once."""
 
 import json
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -35,6 +36,14 @@ def every(connection: Connection) -> tuple[Rule, ...]:
 def remove(connection: Connection, rule_id: str) -> bool:
     """Remove a rule; return whether there was one."""
     return bool(connection.execute(delete(t.policies).where(t.policies.c.id == rule_id)).rowcount)
+
+
+def replace(connection: Connection, replaced: Callable[[Rule], bool], rules: Sequence[Rule]) -> None:
+    """Put `rules` in the place of those that `replaced` picks."""
+    gone = [rule.id for rule in every(connection) if replaced(rule)]
+    connection.execute(delete(t.policies).where(t.policies.c.id.in_(gone)))
+    for rule in rules:
+        add(connection, rule)
 
 
 def _rule(rule_id: str, created_at: int, attributes: dict[str, object]) -> Rule:

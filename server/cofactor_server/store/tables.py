@@ -77,6 +77,14 @@ policies = _table(
     comment="when a second factor is asked for, beside what user, client and deployment say",
 )
 
+switches = _table(
+    "switches",
+    Column("name", Text, primary_key=True),
+    _flag("is_on"),
+    _instant("changed_at"),
+    comment="factors that operators switched off or on again; one without a row is on",
+)
+
 users = _table(
     "users",
     Column("id", Text, primary_key=True),
@@ -121,6 +129,7 @@ authenticators = _table(
     _flag("implicit"),
     PrimaryKeyConstraint("user_id", "id"),
     UniqueConstraint("kind", "unique_ref"),
+    Index(None, "id"),
 )
 
 challenges = _table(
