@@ -30,6 +30,7 @@ from cofactor_server.domain.guardian import (
     RichConsent,
 )
 from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.prompts import DeviceEvent, Listening
 from cofactor_server.domain.proofs import Code, PublicKeyCredential, Signed
@@ -154,6 +155,12 @@ class World:
             return self.access(token)
         except BearerInvalid:
             raise AccessTokenInvalid from None
+
+    def operator(self, token: str) -> Operator:
+        raise BearerInvalid
+
+    async def follow_switches(self) -> None:
+        """Have nothing switched off."""
 
     async def allows_origin(self, origin: str, client_id: str) -> bool:
         return origin == "https://app.example" and client_id in ("", "spa")

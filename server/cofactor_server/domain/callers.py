@@ -3,6 +3,7 @@
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.values import Value
 
@@ -35,7 +36,8 @@ class Caller(Value, frozen=True):
     """Who asks.
 
     `client` is authenticated where it is confidential. `login` comes from an mfa_token, `access` from an access
-    token for the MFA audience, `device` from a device's key, `ticket` from an operator; at most one of the four is set.
+    token for the MFA audience, `device` from a device's key, `ticket` from an operator, who is `operator` when calling;
+    at most one of the five is set.
     `source` is the end user's network address in its counted form, or empty where nobody vouches for one (security.md
     11).
     """
@@ -48,6 +50,7 @@ class Caller(Value, frozen=True):
     """Event loop time after which nothing needs to be decided for this caller."""
     device: Device | None = None
     ticket: EnrollmentTicket | None = None
+    operator: Operator | None = None
     accepted_languages: str = ""
     """As the caller's `accept-language` has them, which is not parsed unless something is written to somebody."""
 

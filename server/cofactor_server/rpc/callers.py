@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from cofactor_server.domain.callers import Access, Caller
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.operators import Operator, Role
 from cofactor_server.errors import (
     BearerInvalid,
     BearerMissing,
@@ -51,6 +52,14 @@ class Callers(Protocol):
 
     def identity(self, token: str) -> Access:
         """Return what an access token for user info allows. Raises AccessTokenInvalid."""
+        ...
+
+    def operator(self, token: str) -> Operator:
+        """Return who holds an operator's token. Raises BearerInvalid, OperatorTokenExpired."""
+        ...
+
+    async def follow_switches(self) -> None:
+        """Know which factors operators have switched off, as of some seconds ago."""
         ...
 
 
@@ -113,7 +122,17 @@ class ByIdentity:
     scope: str = "openid"
 
 
-Rule: TypeAlias = Anyone | ByClient | ByDevice | ByTicket | ByLogin | ByBearer | ByIdentity
+@dataclass(frozen=True, slots=True)
+class ByOperator:
+    """The holder of an operator's token; nothing else is looked at."""
+
+    scopes: tuple[str, ...]
+    """Of which it must have one."""
+    shows_or_picks_a_secret: bool = False
+    """Whether it takes the role `admin` (S86)."""
+
+
+Rule: TypeAlias = Anyone | ByClient | ByDevice | ByTicket | ByLogin | ByBearer | ByIdentity | ByOperator
 
 RULES: Mapping[str, Rule] = {
     "/cofactor.v1.TokenService/IssueToken": ByClient(),
@@ -154,6 +173,45 @@ RULES: Mapping[str, Rule] = {
     # Registered only when asked for.
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Anyone(),
 }
+
+ADMIN_RULES: Mapping[str, Rule] = {
+    "/cofactor.admin.v1.FactorService/ListFactors": ByOperator(("read:guardian_factors",)),
+    "/cofactor.admin.v1.FactorService/SetFactor": ByOperator(("update:guardian_factors",)),
+    "/cofactor.admin.v1.FactorService/GetMessageTypes": ByOperator(("read:guardian_factors",)),
+    "/cofactor.admin.v1.FactorService/SetMessageTypes": ByOperator(("update:guardian_factors",)),
+    "/cofactor.admin.v1.FactorService/GetPolicies": ByOperator(("read:mfa_policies",)),
+    "/cofactor.admin.v1.FactorService/SetPolicies": ByOperator(("update:mfa_policies",)),
+    "/cofactor.admin.v1.EnrollmentService/GetUser": ByOperator(("read:users", "update:users")),
+    "/cofactor.admin.v1.EnrollmentService/CreateEnrollmentTicket": ByOperator(("create:guardian_enrollment_tickets",)),
+    "/cofactor.admin.v1.EnrollmentService/GetEnrollment": ByOperator(("read:guardian_enrollments",)),
+    "/cofactor.admin.v1.EnrollmentService/DeleteEnrollment": ByOperator(("delete:guardian_enrollments",)),
+    "/cofactor.admin.v1.EnrollmentService/ListEnrollments": ByOperator(("read:users",)),
+    "/cofactor.admin.v1.EnrollmentService/DeleteEnrollments": ByOperator(("delete:guardian_enrollments",)),
+    "/cofactor.admin.v1.EnrollmentService/ForgetBrowsers": ByOperator(("update:users",)),
+    "/cofactor.admin.v1.EnrollmentService/RegenerateRecoveryCode": ByOperator(("update:users",), True),
+    "/cofactor.admin.v1.AuthenticationMethodService/ListAuthenticationMethods": ByOperator(
+        ("read:authentication_methods",)
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/GetAuthenticationMethod": ByOperator(
+        ("read:authentication_methods",)
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/AddAuthenticationMethod": ByOperator(
+        ("create:authentication_methods",), True
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/ReplaceAuthenticationMethods": ByOperator(
+        ("update:authentication_methods",), True
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/UpdateAuthenticationMethod": ByOperator(
+        ("update:authentication_methods",)
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/DeleteAuthenticationMethod": ByOperator(
+        ("delete:authentication_methods",)
+    ),
+    "/cofactor.admin.v1.AuthenticationMethodService/DeleteAuthenticationMethods": ByOperator(
+        ("delete:authentication_methods",)
+    ),
+}
+"""Of calls that are registered on an address of their own alone: nothing in `RULES` admits an operator."""
 
 
 class RuleMissing(Exception):
@@ -209,9 +267,13 @@ class Admission:
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+        if not isinstance(rule, Anyone):
+            await self._callers.follow_switches()
         match rule:
             case Anyone() | ByDevice():
                 caller = Caller(deadline=deadline)
+            case ByOperator():
+                caller = Caller(operator=self._operator(rule, credentials.read(metadata).bearer), deadline=deadline)
             case ByTicket():
                 presented = credentials.read(metadata)
                 source = self._sources.of_stranger(context, presented)
@@ -280,6 +342,16 @@ class Admission:
         if scope not in access.scopes:
             raise InsufficientScope(scopes=scope)
         return access
+
+    def _operator(self, rule: ByOperator, token: str | None) -> Operator:
+        if token is None:
+            raise BearerMissing
+        operator = self._callers.operator(token)
+        if not operator.scopes.intersection(rule.scopes):
+            raise InsufficientScope(scopes=", ".join(rule.scopes))
+        if rule.shows_or_picks_a_secret and operator.role is not Role.ADMIN:
+            raise CallerNotAllowed
+        return operator
 
     def _bearer(self, rule: ByBearer, token: str | None) -> tuple[Login | None, Access | None]:
         if token is None:

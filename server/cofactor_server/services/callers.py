@@ -5,12 +5,15 @@ from collections.abc import Set
 from cofactor_server.domain.callers import Access
 from cofactor_server.domain.clients import Client, Method
 from cofactor_server.domain.logins import Login
+from cofactor_server.domain.operators import Operator
 from cofactor_server.errors import InvalidClient
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.assertions import Assertions
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.logins import Logins
+from cofactor_server.services.operator_tokens import OperatorTokens
 from cofactor_server.services.records import Records
+from cofactor_server.services.switching import Switches
 from cofactor_server.store import queries
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import same, sha256
@@ -26,9 +29,19 @@ class Callers:
     """Checks clients' credentials and users' bearer tokens."""
 
     def __init__(
-        self, records: Records, logins: Logins, access_tokens: AccessTokens, assertions: Assertions, clock: Clock
+        self,
+        *,
+        records: Records,
+        logins: Logins,
+        access_tokens: AccessTokens,
+        assertions: Assertions,
+        operator_tokens: OperatorTokens,
+        switches: Switches,
+        clock: Clock,
     ) -> None:
         self._records = records
+        self._operator_tokens = operator_tokens
+        self._switches = switches
         self._assertions = assertions
         self._logins = logins
         self._access_tokens = access_tokens
@@ -81,6 +94,14 @@ class Callers:
     def identity(self, token: str) -> Access:
         """Return what an access token for user info allows; see `AccessTokens.identity`."""
         return self._access_tokens.identity(token)
+
+    def operator(self, token: str) -> Operator:
+        """Return who holds an operator's token; see `OperatorTokens.open`."""
+        return self._operator_tokens.open(token)
+
+    async def follow_switches(self) -> None:
+        """Know which factors operators have switched off; see `Switches.follow`."""
+        await self._switches.follow()
 
     async def _client(self, client_id: str) -> Client | None:
         now = self._clock.now()
