@@ -1,6 +1,6 @@
 """Lone changes of users and clients: what operators do, and the first vouch for a user."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -60,6 +60,12 @@ def lock_user_named(connection: Connection, realm: str, subject: str) -> User | 
     """Return a user, locked for the rest of the transaction; None if there is none."""
     query = select(t.users).where(t.users.c.realm == realm, t.users.c.subject == subject)
     row = connection.execute(query.with_for_update(key_share=True)).first()
+    return rows.user(row) if row else None
+
+
+def lock_user(connection: Connection, user_id: str) -> User | None:
+    """Return a user, locked for the rest of the transaction; None if there is none."""
+    row = connection.execute(select(t.users).where(t.users.c.id == user_id).with_for_update(key_share=True)).first()
     return rows.user(row) if row else None
 
 
@@ -127,14 +133,34 @@ def reset_mfa(
     user = lock_user_named(connection, realm, subject)
     if user is None:
         return None
-    enrollment = Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET
+    return _reset(connection, user, Enrollment.AT_LOGIN if enroll_at_login else Enrollment.TICKET, addresses_of, now)
+
+
+def reset_mfa_of(
+    connection: Connection, user_id: str, addresses_of: AddressesOf, now: int, operator: str
+) -> int | None:
+    """Do the same for a user by id, on the word of an operator; the user enrolls by ticket from then on."""
+    user = lock_user(connection, user_id)
+    if user is None:
+        return None
+    return _reset(connection, user, Enrollment.TICKET, addresses_of, now, {"operator": operator})
+
+
+def _reset(
+    connection: Connection,
+    user: User,
+    enrollment: Enrollment,
+    addresses_of: AddressesOf,
+    now: int,
+    details: Mapping[str, str] | None = None,
+) -> int:
     save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
     before = authenticators(connection, user.id)
     removed = remove_authenticators(connection, user.id, now)
     # Where the user came from before is no longer trusted more than where anybody comes from.
     for table in (t.sources, t.browsers):
         connection.execute(delete(table).where(table.c.user_id == user.id))
-    record(connection, Event(user.id, EventName.MFA_RESET, now))
+    record(connection, Event(user.id, EventName.MFA_RESET, now, details=details or {}))
     tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
     return removed
 
@@ -142,8 +168,16 @@ def reset_mfa(
 def forget_browsers(connection: Connection, realm: str, subject: str) -> int | None:
     """Forget every browser of a user; return how many there were, None without a user."""
     user = lock_user_named(connection, realm, subject)
-    if user is None:
-        return None
+    return _forget(connection, user) if user is not None else None
+
+
+def forget_browsers_of(connection: Connection, user_id: str) -> int | None:
+    """Do the same for a user by id."""
+    user = lock_user(connection, user_id)
+    return _forget(connection, user) if user is not None else None
+
+
+def _forget(connection: Connection, user: User) -> int:
     return connection.execute(delete(t.browsers).where(t.browsers.c.user_id == user.id)).rowcount
 
 

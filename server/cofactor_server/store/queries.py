@@ -1,5 +1,6 @@
 """Reads outside a deciding transaction: nothing is decided upon them that a transaction does not read again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, select
@@ -141,3 +142,11 @@ def family(connection: Connection, user_id: str, family_id: str) -> RefreshFamil
     """Return a refresh family; None if there is none."""
     row = connection.execute(_FAMILY, {"user_id": user_id, "id": family_id}).first()
     return rows.refresh_family(row) if row else None
+
+
+def holders(connection: Connection, authenticator_ids: Sequence[str]) -> list[Authenticator]:
+    """Return the authenticators that have these ids, whosever they are."""
+    query = select(t.authenticators).where(
+        t.authenticators.c.id.in_(authenticator_ids), t.authenticators.c.state != "removed"
+    )
+    return [rows.authenticator(row) for row in connection.execute(query)]
