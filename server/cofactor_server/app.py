@@ -18,9 +18,12 @@ from cofactor_server.factors import registry
 from cofactor_server.factors.registry import Registered
 from cofactor_server.hooks.deciding import HookClient
 from cofactor_server.hooks.target import HookTarget
+from cofactor_server.management.app import create_management
 from cofactor_server.rest.app import PushRejected, create_app
+from cofactor_server.rpc.admin import server as admin_server
+from cofactor_server.rpc.admin.server import AdminServices
 from cofactor_server.rpc.bursts import Bursts
-from cofactor_server.rpc.callers import Admission
+from cofactor_server.rpc.callers import ADMIN_RULES, Admission
 from cofactor_server.rpc.grpc_web import page_methods
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
@@ -48,9 +51,12 @@ from cofactor_server.services.hooking import Hooking
 from cofactor_server.services.inspecting import TokenStates
 from cofactor_server.services.issuing_tickets import TicketOffice
 from cofactor_server.services.logins import Logins
+from cofactor_server.services.methods import Methods
 from cofactor_server.services.minting import Mint
 from cofactor_server.services.notices import Notices, Recipients
 from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.operator_tickets import OperatorTickets
+from cofactor_server.services.operator_tokens import OperatorTokens
 from cofactor_server.services.operators import Operators
 from cofactor_server.services.origins import Origins
 from cofactor_server.services.pairing import Pairing
@@ -67,6 +73,7 @@ from cofactor_server.services.repeating import Repeats
 from cofactor_server.services.rotating import Rotation
 from cofactor_server.services.sending import NoSender, Sender
 from cofactor_server.services.signing_rotation import SigningRotation
+from cofactor_server.services.switching import Switches
 from cofactor_server.services.throttling import Throttle
 from cofactor_server.services.tickets import Tickets
 from cofactor_server.services.token_imports import TokenImports
@@ -156,7 +163,9 @@ class Application:
         logins = Logins(sealer, access_tokens, deployment.mfa_token_life, clock, entropy)
         oob_codes = OobCodes(sealer)
         browsers = Browsers(deployment, sealer, clock)
-        self.policies = Policies(records, clock, entropy)
+        self.policies = Policies(deployment.mfa_policy, records, clock, entropy)
+        switches = Switches(deployment, records, credentials, clock)
+        self.operator_tokens = OperatorTokens(sealer, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
         guessing = Guessing(credentials, disable_after=deployment.disable_after)
         repeats = Repeats(columns)
@@ -210,6 +219,12 @@ class Application:
             enrolling=enrolling, records=records, decider=decider, oob_codes=oob_codes, dispatch=dispatch
         )
         self.ticket_office = TicketOffice(enrolling=enrolling, records=records, decider=decider, sender=c.sender)
+        self.admin = AdminServices(
+            switches=switches,
+            policies=self.policies,
+            methods=Methods(enrolling=enrolling, records=records, decider=decider, recipients=recipients),
+            tickets=OperatorTickets(self.ticket_office, credentials),
+        )
         self.services = Services(
             tokens=Tokens(
                 first_factors=FirstFactors(
@@ -285,9 +300,18 @@ class Application:
         )
         self._metrics = Metrics(self.metrics)
         self._admission = Admission(
-            Callers(records, logins, access_tokens, Assertions(deployment, records, clock), clock),
-            Sources(c.trusted_proxies),
+            callers := Callers(
+                records=records,
+                logins=logins,
+                access_tokens=access_tokens,
+                assertions=Assertions(deployment, records, clock),
+                operator_tokens=self.operator_tokens,
+                switches=switches,
+                clock=clock,
+            ),
+            sources := Sources(c.trusted_proxies),
         )
+        self._admin_admission = Admission(callers, sources, ADMIN_RULES)
 
     def interceptor(self) -> Interceptor:
         """Return an interceptor for one more server."""
@@ -300,6 +324,17 @@ class Application:
         channel = LocalChannel([interceptor])
         register(channel, self.services)
         return channel
+
+    def admin_channel(self) -> LocalChannel:
+        """Return a channel to what operators do, within this process; no server on a socket has it."""
+        interceptor = Interceptor(self._admin_admission, self._metrics, access_log=self.configuration.access_log)
+        channel = LocalChannel([interceptor])
+        admin_server.register(channel, self.admin)
+        return channel
+
+    def management(self) -> FastAPI:
+        """Return the Management API, which is served on an address of its own."""
+        return create_management(self.admin_channel(), allowed_hosts=self.configuration.allowed_hosts)
 
     def http(self) -> FastAPI:
         """Return the HTTP edge, REST and gRPC-Web, over a channel within this process, and the hosted page."""

@@ -124,6 +124,26 @@ async def read(request: Request, limit: int, lists: Collection[str] = ()) -> Bod
     return Body(members)
 
 
+async def read_list(request: Request, limit: int) -> list[Any]:
+    """Read a body that is a JSON array.
+
+    Raises:
+        RequestTooLarge, InvalidRequest: nothing of the body is in their texts.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _JSON:
+        raise malformed("Content-Type", "must be application/json, since the body is an array")
+    octets = await _octets(request, limit)
+    try:
+        value = _parsed(octets.decode())
+        _check({"": value})
+    except (ValueError, RecursionError):
+        raise malformed("body", "cannot be read as what Content-Type says") from None
+    if not isinstance(value, list):
+        raise malformed("body", "must be an array")
+    return value
+
+
 def malformed(name: str, why: str) -> errors.InvalidRequest:
     """Return the refusal of a parameter; `why` is ours and never quotes the request."""
     return errors.InvalidRequest(violations=((name, why),))
@@ -144,10 +164,14 @@ async def _octets(request: Request, limit: int) -> bytes:
 def _json(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
-    value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_refuse)
+    value = _parsed(text)
     if not isinstance(value, dict):
         raise malformed("body", "must be an object")
     return value
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_refuse)
 
 
 def _form(text: str, lists: Collection[str]) -> dict[str, Any]:

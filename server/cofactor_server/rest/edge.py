@@ -3,10 +3,11 @@
 import ipaddress
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofactor_server.origin import CURRENT_ORIGIN, Origin
@@ -51,10 +52,27 @@ class Peers:
         return address is not None and any(address in network for network in self._networks)
 
 
-class Edge:
-    """ASGI middleware; `allowed_hosts` is what Host may name, without ports, or None for anything."""
+def _refuse(refusal: Refusal, path: str) -> Response:
+    return answer(refusal, path=path)
 
-    def __init__(self, app: ASGIApp, peers: Peers, allowed_hosts: Sequence[str] | None = None) -> None:
+
+class Edge:
+    """ASGI middleware.
+
+    Parameters:
+        peers: tells whom a request comes from.
+        allowed_hosts: what Host may name, without ports; None for anything.
+        refuse: makes the answer of a refusal, for a path.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        peers: Peers,
+        allowed_hosts: Sequence[str] | None = None,
+        refuse: Callable[[Refusal, str], Response] = _refuse,
+    ) -> None:
+        self._refuse = refuse
         self._app = app
         self._peers = peers
         self._hosts = None if allowed_hosts is None else {host.lower().strip("[]") for host in allowed_hosts}
@@ -78,7 +96,7 @@ class Edge:
         try:
             if self._hosts is not None and _host(headers) not in self._hosts:
                 refusal = Refusal("INVALID_REQUEST", violations=(("Host", "is not served here"),))
-                await answer(refusal, path=scope["path"])(scope, receive, decorated)
+                await self._refuse(refusal, scope["path"])(scope, receive, decorated)
             else:
                 await self._app(scope, receive, decorated)
         except ClientDisconnect:
@@ -86,14 +104,14 @@ class Edge:
         except Exception as error:
             _log.error("Unexpected %s in %s", type(error).__name__, _where(error))  # no traceback: see _where
             if not begun:
-                await answer(Refusal("INTERNAL"), path=scope["path"])(scope, receive, decorated)
+                await self._refuse(Refusal("INTERNAL"), scope["path"])(scope, receive, decorated)
         finally:
             CURRENT_ORIGIN.reset(origin)
 
 
 def _decorate(headers: MutableHeaders, path: str) -> None:
     headers["x-content-type-options"] = "nosniff"
-    if path.startswith(("/oauth/", "/mfa/", "/userinfo")) or is_for_devices(path):
+    if path.startswith(("/oauth/", "/mfa/", "/userinfo", "/api/v2")) or is_for_devices(path):
         headers["cache-control"] = "no-store"
         headers["pragma"] = "no-cache"
     if path.startswith("/mfa/") and headers.get("content-type") == "application/json":
