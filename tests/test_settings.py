@@ -1,12 +1,12 @@
 """Settings: what is refused, in one line that names the variable and never shows a secret."""
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cofactor_server.domain.budgets import Bucket, Pumping
+from cofactor_server.domain.values import replace
 from cofactor_server.seams import MINUTE
 from cofactor_server.settings import Settings, SettingsInvalid, load
 
@@ -68,6 +68,9 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_HTTP_LISTEN", "127.0.0.1:65536"),
         ("COFACTOR_GRPC_LISTEN", "unix:relative"),
         ("COFACTOR_METRICS_LISTEN", "0.0.0.0:9464"),
+        ("COFACTOR_MANAGEMENT_LISTEN", "0.0.0.0:8081"),
+        ("COFACTOR_MANAGEMENT_LISTEN", "unix:relative"),
+        ("COFACTOR_MANAGEMENT_CLIENT_CA_FILE", "/etc/cofactor/ca.pem"),
         ("COFACTOR_TRUSTED_PROXIES", "10.0.0.0/8,proxy.hunter2.example"),
         ("COFACTOR_WEBAUTHN_RP_ID", "https://hunter2.example"),
         ("COFACTOR_WEBAUTHN_RP_ID", "hunter2.example:443"),
@@ -119,6 +122,24 @@ def test_a_hook_on_this_machine_is_shown_no_certificate_in_the_clear(monkeypatch
     for name in ("CERT", "KEY"):
         monkeypatch.setenv(f"COFACTOR_HOOK_{name}_FILE", "/etc/cofactor/hook.pem")
     assert "COFACTOR_HOOK_CA_FILE" in refusal()
+
+
+@pytest.mark.requirement("S58")
+def test_operators_who_call_from_elsewhere_show_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFACTOR_MANAGEMENT_LISTEN", "0.0.0.0:8081")
+    for name in ("CERT", "KEY"):
+        monkeypatch.setenv(f"COFACTOR_TLS_{name}_FILE", "/etc/cofactor/tls.pem")
+    assert "COFACTOR_MANAGEMENT_CLIENT_CA_FILE" in refusal()
+    monkeypatch.setenv("COFACTOR_MANAGEMENT_CLIENT_CA_FILE", "/etc/cofactor/operators.pem")
+    files = load().management_tls()
+    assert files is not None
+    assert files.client_ca == Path("/etc/cofactor/operators.pem")
+    own = load().tls()
+    assert own is not None
+    assert own.client_ca is None
+    for local in ("127.0.0.1:8081", "unix:/run/cofactor/management"):
+        monkeypatch.setenv("COFACTOR_MANAGEMENT_LISTEN", local)
+        assert load().management_tls() is None
 
 
 def test_every_bad_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
 from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
 from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.values import replace
 from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
@@ -63,6 +63,11 @@ def _listen(address: str) -> str:
         return address
     split_address(address)
     return address
+
+
+def is_local(address: str) -> bool:
+    """Whether nobody on another machine reaches an address."""
+    return address.startswith("unix:") or is_loopback(split_address(address)[0])
 
 
 def _loopback(address: str) -> str:
@@ -152,6 +157,9 @@ class Settings(BaseSettings, DeliverySettings):
     http_listen: Listen = "127.0.0.1:8080"
     grpc_listen: Listen = "127.0.0.1:50051"
     metrics_listen: Annotated[str, AfterValidator(_loopback)] | None = None
+    management_listen: Listen | None = None
+    management_client_ca_file: Path | None = None
+    """Default: `tls_client_ca_file`."""
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
@@ -198,7 +206,20 @@ class Settings(BaseSettings, DeliverySettings):
             raise ValueError("COFACTOR_PLAINTEXT_BEHIND_PROXY: needs COFACTOR_TRUSTED_PROXIES")
         self._check_hook()
         self._check_webauthn()
+        self._check_management()
         return self
+
+    def _check_management(self) -> None:
+        if self.management_listen is None:
+            if self.management_client_ca_file is not None:
+                raise ValueError("COFACTOR_MANAGEMENT_CLIENT_CA_FILE: needs COFACTOR_MANAGEMENT_LISTEN")
+            return
+        tls = self.management_tls()
+        if not is_local(self.management_listen) and (tls is None or tls.client_ca is None):
+            raise ValueError(
+                "COFACTOR_MANAGEMENT_LISTEN: an address that others reach needs COFACTOR_TLS_CERT_FILE, "
+                "COFACTOR_TLS_KEY_FILE and COFACTOR_MANAGEMENT_CLIENT_CA_FILE; give a unix socket or loopback else"
+            )
 
     def _check_hook(self) -> None:
         files = {"CA": self.hook_ca_file, "CERT": self.hook_cert_file, "KEY": self.hook_key_file}
@@ -275,6 +296,13 @@ class Settings(BaseSettings, DeliverySettings):
         if self.hook_target is None:
             return None
         return HookTarget(self.hook_target, self.hook_ca_file, self.hook_cert_file, self.hook_key_file)
+
+    def management_tls(self) -> TlsFiles | None:
+        """Return the files of TLS where operators call, who show a certificate; None without, and on this machine."""
+        files = self.tls()
+        if files is None or self.management_listen is None or is_local(self.management_listen):
+            return None
+        return TlsFiles(files.certificate, files.key, self.management_client_ca_file or files.client_ca)
 
     def tls(self) -> TlsFiles | None:
         """Return the files of TLS; None without."""

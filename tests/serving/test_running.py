@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from cofactor_server.domain.operators import Role
 from cofactor_server.rpc import tls
+from cofactor_server.rpc.server import PlaintextRefused
+from cofactor_server.seams import HOUR
 from cofactor_server.services import upkeep
 from cofactor_server.serving import running
 from cofactor_server.serving.http_server import HttpServer, Readiness
@@ -98,6 +102,63 @@ async def test_https_refuses_whom_an_authority_vouched_for_that_is_gone(
         assert not await is_served(port, former)
         assert not await is_served(port, former, session)  # type: ignore[arg-type]
         assert await is_served(port, trusting(authority, tmp_path, successor.issue("client")))
+
+
+@asynccontextmanager
+async def management_of(world: World, listening: Listening) -> AsyncIterator[running.Bound]:
+    """Serve as `listening` says."""
+    stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
+    serving_task = asyncio.create_task(running.run(world.app, listening, stop, on_ready=bound.set_result))
+    await asyncio.wait({serving_task, bound}, return_when=asyncio.FIRST_COMPLETED)
+    yield bound.result()
+    stop.set()
+    await serving_task
+
+
+@pytest.mark.requirement("S39")
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_operators_who_call_from_elsewhere_show_a_certificate_and_a_token(world: World, tmp_path: Path) -> None:
+    authority, operators = Authority.new(), Authority.new()
+    files = write(tmp_path, authority.issue("server"), operators.pem)
+    listening = Listening(None, None, management="127.0.0.1:0", management_tls=files, drain_seconds=0)
+    async with management_of(world, listening) as bound:
+        assert (bound.http, bound.grpc) == (None, None)
+        url = f"https://localhost:{(bound.management or '').rpartition(':')[2]}/api/v2/guardian/factors"
+        for signer in (None, authority):
+            pair = signer.issue("stranger") if signer else None
+            async with httpx2.AsyncClient(verify=trusting(authority, tmp_path, pair)) as stranger:
+                with pytest.raises(httpx2.TransportError):
+                    await stranger.get(url)
+        async with httpx2.AsyncClient(verify=trusting(authority, tmp_path, operators.issue("olga"))) as olga:
+            assert (await olga.get(url)).status_code == 401
+            token, _ = world.app.operator_tokens.mint(Role.READ, HOUR)
+            assert (await olga.get(url, headers={"authorization": f"Bearer {token}"})).status_code == 200
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_the_socket_of_operators_is_its_users_alone(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "management"
+    listening = Listening("127.0.0.1:0", None, management=f"unix:{path}", drain_seconds=0)
+    async with management_of(world, listening) as bound:
+        assert bound.management == f"unix:{path}"
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        token, _ = world.app.operator_tokens.mint(Role.READ, HOUR)
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(path))) as olga:
+            assert (await olga.get("http://mfa/api/v2/guardian/factors", headers=headers)).status_code == 200
+        async with httpx2.AsyncClient(base_url=f"http://{bound.http}") as anybody:
+            assert (await anybody.get("/api/v2/guardian/factors", headers=headers)).status_code == 404
+    assert not path.exists()
+
+
+def test_operators_are_never_served_in_the_clear_to_others() -> None:
+    with pytest.raises(PlaintextRefused, match="certificate"):
+        Listening(None, None, management="0.0.0.0:0", plaintext_behind_proxy=True).check()
+
+
+def test_one_worker_serves_operators() -> None:
+    listening = Listening(None, None, management="127.0.0.1:8081")
+    assert [listening.of_worker(number).management for number in (0, 1)] == ["127.0.0.1:8081", None]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cofactor_server import logs
-from cofactor_server.cli import apis, authenticators, clients, device, keys, policies, server, users
+from cofactor_server.cli import apis, authenticators, clients, device, keys, management, policies, server, users
 from cofactor_server.cli.output import explained
 
 
@@ -44,6 +44,7 @@ app.add_typer(authenticators.app, name="authenticators")
 app.add_typer(device.app, name="device")
 app.add_typer(policies.app, name="policies")
 app.add_typer(keys.app, name="keys")
+app.add_typer(management.app, name="management")
 
 
 def _print_version(wanted: bool) -> None:

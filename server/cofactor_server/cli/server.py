@@ -42,6 +42,13 @@ def serve(
             help="State that a proxy in COFACTOR_TRUSTED_PROXIES does TLS: listen without, wherever that is.",
         ),
     ] = None,
+    management: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Serve the Management API too, at unix:/path or on loopback; elsewhere operators show a certificate.",
+        ),
+    ] = None,
     no_migrate: Annotated[
         bool, typer.Option("--no-migrate", help="Refuse an old schema instead of bringing it up to date.")
     ] = False,
@@ -53,7 +60,7 @@ def serve(
     from cofactor_server.serving.listening import Listening
     from cofactor_server.settings import load
 
-    settings = load(workers=workers, plaintext_behind_proxy=plaintext_behind_proxy)
+    settings = load(workers=workers, plaintext_behind_proxy=plaintext_behind_proxy, management_listen=management)
     configuration = configured(settings)
     if settings.workers > 1 and configuration.database_url.startswith("sqlite"):
         raise Problem("COFACTOR_WORKERS: SQLite has one writing process; more take PostgreSQL")
@@ -123,7 +130,12 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
                     application,
                     listening,
                     stop,
-                    on_ready=lambda bound: log.info("serving", http=bound.http, grpc=bound.grpc),
+                    on_ready=lambda bound: log.info(
+                        "serving",
+                        http=bound.http,
+                        grpc=bound.grpc,
+                        **({"management": bound.management} if bound.management else {}),
+                    ),
                 )
 
     uvloop.run(served())
@@ -165,6 +177,7 @@ Cofactor's demo is running, for this machine only. Ctrl-C stops it.
 
   HTTP   {found.http}     OpenAPI: {found.http}/openapi.json
   gRPC   {found.grpc}     with reflection: grpcurl -plaintext {found.grpc} list
+  Management API   {found.management}/api/v2     with the token in {file}
   user   {found.username}
   The client's credentials and the user's password are in {file}, which only you can read.
   What it sends lands in {found.http}/demo/outbox

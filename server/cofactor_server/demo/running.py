@@ -23,6 +23,7 @@ from cofactor_server.domain import values
 from cofactor_server.domain.budgets import UNBOUNDED, Pumping
 from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.operators import LONGEST_TOKEN, Role
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.factors import registry
@@ -64,7 +65,9 @@ async def run(
     os.umask(0o077)  # what SQLite makes, too, is for this user only
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(contextlib.closing(bind(joined(HOST, http_port))))
-        listening = Listening(name_of(sock), joined(HOST, grpc_port), reflection=True, drain_seconds=2)
+        listening = Listening(
+            name_of(sock), joined(HOST, grpc_port), reflection=True, drain_seconds=2, management=joined(HOST, 0)
+        )
         bind(joined(HOST, grpc_port)).close()
         stack.enter_context(_owned(state))
         mode = testing.Mode.on(state) if test else None
@@ -79,7 +82,9 @@ async def run(
                 tls_client = await _tls_client(application) if mode else ""
 
                 def ready(bound: running.Bound) -> None:
-                    told = replace(demo, grpc=bound.grpc or "")
+                    token, _ = application.operator_tokens.mint(Role.ADMIN, LONGEST_TOKEN)
+                    at = f"http://{bound.management}"
+                    told = replace(demo, grpc=bound.grpc or "", management=at, management_token=token)
                     if mode is not None:
                         (grpc_tls,) = bound.more
                         told = replace(told, test=mode.told(grpc_tls, tls_client))

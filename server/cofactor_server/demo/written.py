@@ -40,6 +40,10 @@ class Demo:
     password: str = field(repr=False)
     realm: str
     audience: str
+    management: str = ""
+    """Where operators call; another port at every start."""
+    management_token: str = field(default="", repr=False)
+    """With the role `admin`, for as long as a token can be good: a day."""
     test: Testing | None = None
     """Absent unless the demo is in test mode."""
 

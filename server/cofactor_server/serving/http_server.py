@@ -63,13 +63,16 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """The HTTP server, listening."""
 
-    def __init__(self, server: _Uvicorn, sock: socket.socket) -> None:
+    def __init__(self, server: _Uvicorn, sock: socket.socket, *, for_operators: bool) -> None:
         self.address = name_of(sock)
+        self.for_operators = for_operators
         self.task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
         self._server = server
 
     @classmethod
-    async def started(cls, app: FastAPI, sock: socket.socket, listening: Listening) -> Self:
+    async def started(
+        cls, app: FastAPI, sock: socket.socket, listening: Listening, *, for_operators: bool = False
+    ) -> Self:
         """Return the server when it takes connections."""
         options: dict[str, Any] = {}
         if listening.tls is not None:
@@ -93,7 +96,7 @@ class HttpServer:
             **options,
         )
         server = _Uvicorn(config)
-        http = cls(server, sock)
+        http = cls(server, sock, for_operators=for_operators)
         await server.begun.wait()
         return http
 

@@ -7,10 +7,9 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.server import PlaintextRefused
 from cofactor_server.rpc.tls import TlsFiles, server_context
-from cofactor_server.settings import Settings, split_address
+from cofactor_server.settings import Settings, is_local, split_address
 
 BACKLOG = 2_048
 
@@ -30,6 +29,10 @@ class Listening:
     plaintext_behind_proxy: bool = False
     reflection: bool = False
     metrics: str | None = None
+    management: str | None = None
+    """Where operators call; None for nowhere."""
+    management_tls: TlsFiles | None = None
+    """None on this machine alone."""
     drain_seconds: float = 10
     reuse_port: bool = False
     """Whether several processes share the ports. A second single process must fail instead."""
@@ -44,6 +47,8 @@ class Listening:
             plaintext_behind_proxy=settings.plaintext_behind_proxy,
             reflection=settings.reflection,
             metrics=settings.metrics_listen,
+            management=settings.management_listen if only in (None, "http") else None,
+            management_tls=settings.management_tls(),
             drain_seconds=settings.drain_seconds,
             reuse_port=settings.workers > 1,
         )
@@ -56,16 +61,19 @@ class Listening:
             TlsUnusable: The certificates can't be used.
             StartFailed: An address is taken.
         """
-        if self.tls is not None:
-            server_context(self.tls)
+        for files in filter(None, (self.tls, self.management_tls)):
+            server_context(files)
+        demanding = self.management_tls is not None and self.management_tls.client_ca is not None
+        if self.management is not None and not is_local(self.management) and not demanding:
+            raise PlaintextRefused(f"{self.management}: operators who call from elsewhere show a certificate")
         for address in filter(None, (self.http, self.grpc)):
-            if self.tls is None and not self.plaintext_behind_proxy and not _is_local(address):
+            if self.tls is None and not self.plaintext_behind_proxy and not is_local(address):
                 raise PlaintextRefused(
                     f"{address} can be reached from elsewhere and there is no TLS: set COFACTOR_TLS_CERT_FILE and "
                     "COFACTOR_TLS_KEY_FILE, or listen on loopback or a unix socket, or state that a trusted proxy "
                     "does TLS (--plaintext-behind-proxy)"
                 )
-        for address in filter(None, (self.http, self.grpc, self.metrics)):
+        for address in filter(None, (self.http, self.grpc, self.metrics, self.management)):
             if not address.startswith("unix:"):
                 bind(address).close()
 
@@ -86,15 +94,22 @@ class Listening:
         return replace(self, http=http, grpc=grpc, reuse_port=True), list(held.values())
 
     def of_worker(self, number: int) -> "Listening":
-        """Return a worker's own: its metrics are on the port after its predecessor's."""
-        if self.metrics is None:
-            return self
-        host, port = split_address(self.metrics)
-        return replace(self, metrics=joined(host, port + number))
+        """Return a worker's own: its metrics are on the port after its predecessor's, and one serves operators."""
+        own = self if number == 0 else replace(self, management=None)
+        if own.metrics is None:
+            return own
+        host, port = split_address(own.metrics)
+        return replace(own, metrics=joined(host, port + number))
 
 
-def bind(address: str, *, reuse_port: bool = False, listen: bool = True) -> socket.socket:
+def bind(address: str, *, reuse_port: bool = False, listen: bool = True, private: bool = False) -> socket.socket:
     """Return a socket bound to an address.
+
+    Args:
+        address: Where.
+        reuse_port: Whether other processes share the port.
+        listen: Whether it takes connections already.
+        private: Whether a unix socket is for this user alone.
 
     Raises:
         StartFailed: It can't be.
@@ -103,6 +118,8 @@ def bind(address: str, *, reuse_port: bool = False, listen: bool = True) -> sock
     try:
         if address.startswith("unix:"):
             sock = _bind_unix(address.removeprefix("unix:"))
+            if private:
+                Path(address.removeprefix("unix:")).chmod(0o600)  # before anybody can connect
         else:
             host, port = split_address(address)
             places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -154,7 +171,3 @@ def _is_dead(path: str) -> bool:
         except ConnectionRefusedError:
             return True
     return False
-
-
-def _is_local(address: str) -> bool:
-    return address.startswith("unix:") or is_loopback(split_address(address)[0])

@@ -6,7 +6,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import grpc.aio
@@ -32,6 +32,8 @@ class Bound:
     grpc: str | None
     more: tuple[str, ...] = ()
     """Where else it serves gRPC."""
+    management: str | None = None
+    """Where operators call."""
 
 
 def nothing_more(_: grpc.aio.Server) -> None:
@@ -127,6 +129,10 @@ async def run(
                 edge = http or application.http()
                 readiness.answer(edge)
                 parts.append(await HttpServer.started(edge, sock, listening))
+            if listening.management is not None:
+                own = replace(listening, tls=listening.management_tls)
+                sock = bind(listening.management, private=True)
+                parts.append(await HttpServer.started(application.management(), sock, own, for_operators=True))
             await _until(stop, ready, parts, application, report, on_ready)
         finally:
             log.info("stopping")
@@ -164,9 +170,10 @@ async def _until(
 
 
 def _bound(parts: "list[_Grpc | HttpServer]") -> Bound:
-    http = [part.address for part in parts if isinstance(part, HttpServer)]
+    http = [part.address for part in parts if isinstance(part, HttpServer) and not part.for_operators]
     grpc = [part.address for part in parts if isinstance(part, _Grpc)]
-    return Bound(next(iter(http), None), next(iter(grpc), None), tuple(grpc[1:]))
+    management = [part.address for part in parts if isinstance(part, HttpServer) and part.for_operators]
+    return Bound(next(iter(http), None), next(iter(grpc), None), tuple(grpc[1:]), next(iter(management), None))
 
 
 class _Grpc:
