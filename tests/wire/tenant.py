@@ -42,9 +42,13 @@ class Person:
 class Tenant:
     """What an SDK is pointed at, and what a test knows of it beside."""
 
-    def __init__(self, domain: str, authority: Path, world: World, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, domain: str, management: str, authority: Path, world: World, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.domain = domain
         """`localhost:port`, as SDKs want it."""
+        self.management = management
+        """Where operators call, without TLS: this machine's alone."""
         self.issuer = f"https://{domain}/"
         self.mfa_audience = f"{self.issuer}mfa/"
         self.authority = authority
@@ -128,8 +132,8 @@ class Tenant:
         thread.start()
         served = _Served(loop, folder, files)
         try:
-            domain, world = asyncio.run_coroutine_threadsafe(served.start(), loop).result(timeout=30)
-            tenant = cls(domain, pem, world, loop)
+            domain, management, world = asyncio.run_coroutine_threadsafe(served.start(), loop).result(timeout=30)
+            tenant = cls(domain, management, pem, world, loop)
             yield tenant
             tenant.do(tenant.channel.close())
         finally:
@@ -147,12 +151,12 @@ class _Served:
         self._loop = loop
         self._folder = folder
         self._files = files
-        self._begun: asyncio.Future[tuple[str, World]] = loop.create_future()
+        self._begun: asyncio.Future[tuple[str, str, World]] = loop.create_future()
         self._end = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> tuple[str, World]:
-        """Serve, and return domain and world."""
+    async def start(self) -> tuple[str, str, World]:
+        """Serve, and return domain, where operators call, and world."""
         self._task = asyncio.create_task(self._serve())
         self._task.add_done_callback(self._failed)
         return await self._begun
@@ -181,8 +185,13 @@ class _Served:
             address_sends=UNBOUNDED,
         ) as world:
             server = await HttpServer.started(world.app.http(), sock, listening)
-            self._begun.set_result((domain, world))
+            own = bind("127.0.0.1:0")
+            plain = Listening(None, None, drain_seconds=1)
+            operators = await HttpServer.started(world.app.management(), own, plain, for_operators=True)
+            management = f"http://localhost:{own.getsockname()[1]}/api/v2"
+            self._begun.set_result((domain, management, world))
             await self._end.wait()
+            await operators.stop()
             await server.stop()
 
 
