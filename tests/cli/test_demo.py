@@ -117,6 +117,16 @@ def test_a_page_that_rebinds_its_name_to_us_is_refused(path: str, shared: Demo) 
     assert shared.http.get(path, headers={"host": "evil.example"}).status_code == 400
 
 
+def test_operators_are_served_on_a_port_of_their_own(shared: Demo) -> None:
+    at, headers = shared.told["management"], {"authorization": f"Bearer {shared.told['management_token']}"}
+    path = "/api/v2/guardian/factors"
+    factors = httpx2.get(f"{at}{path}", headers=headers).json()
+    assert [factor["name"] for factor in factors if not factor["enabled"]] == ["duo"]
+    rebound = httpx2.get(f"{at}{path}", headers=headers | {"host": "evil.example"})
+    assert (rebound.status_code, rebound.json()["errorCode"]) == (400, "invalid_body")
+    assert shared.http.get(path, headers=headers).status_code == 404
+
+
 def test_credentials_stay_over_a_restart_on_the_same_port(demo: Demo, start: Start) -> None:
     port = demo.told["http"].rpartition(":")[2]
     assert demo.process.stop() == 0

@@ -1,5 +1,6 @@
 """A user's authentication methods, in the shapes of contract section 10.3."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -115,6 +116,25 @@ async def test_what_the_user_has_is_not_added_twice(desk: Desk) -> None:
     for method in SET:
         await desk.said("POST", at(user), method, 201)
         assert await desk.refused("POST", at(user), method) == (409, "")
+
+
+async def test_of_two_that_add_the_same_at_once_one_does(desk: Desk) -> None:
+    user = await desk.user()
+    both = await asyncio.gather(*(desk.send("POST", at(user), SET[2]) for _ in range(2)))
+    assert sorted(response.status_code for response in both) == [201, 409]
+    assert len(await desk.methods(user)) == 1
+
+
+@pytest.mark.requirement("S86")
+@pytest.mark.parametrize("given", [{"kinds": frozenset({"totp", "recovery-code"}), "strict": True}])
+async def test_under_the_strict_profile_no_operator_sees_or_picks_a_secret(desk: Desk) -> None:
+    user, _ = await desk.with_app(await desk.shop())
+    refused = (403, "insufficient_scope")
+    assert await desk.refused("POST", at(user), SET[1]) == refused
+    assert await desk.refused("PUT", at(user), [SET[1]]) == refused
+    assert await desk.refused("POST", f"/users/{user.id}/recovery-code-regeneration") == refused
+    assert len(await desk.methods(user)) == 2
+    await desk.said("DELETE", at(user), status=204)
 
 
 async def test_five_methods_are_the_most(desk: Desk) -> None:

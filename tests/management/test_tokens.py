@@ -1,5 +1,6 @@
 """Who may do what with which token (security.md 5), over HTTP and over gRPC."""
 
+import io
 from typing import Any
 
 import grpc
@@ -157,6 +158,14 @@ async def test_an_operators_token_is_nothing_to_applications(desk: Desk, world: 
     assert await reason(desk.api.otp(client, token, "123456")) == "MFA_TOKEN_MALFORMED"
     assert await reason(desk.api.challenge(client, token)) == "MFA_TOKEN_MALFORMED"
     assert await reason(Holder(desk.api, token[:64]).offer()) == "TICKET_INVALID"
+
+
+async def test_the_log_says_which_operator_did_what(desk: Desk, log: io.StringIO) -> None:
+    token, operator = desk.world.app.operator_tokens.mint(Role.ADMIN, HOUR)
+    await desk.said("PUT", "/guardian/factors/email", {"enabled": False}, token=token)
+    (line,) = [line for line in log.getvalue().splitlines() if "FactorService/SetFactor" in line]
+    assert operator.id in line
+    assert token not in log.getvalue()
 
 
 # What arrives

@@ -20,7 +20,7 @@ _MALFORMED = frozenset({"INVALID_REQUEST", "MISSING_PARAMETER"})
 _TEXTS: Mapping[str, str] = {
     "BEARER_MISSING": "Missing authentication",
     "BEARER_INVALID": "Invalid token",
-    "CALLER_NOT_ALLOWED": "The role of this token may not do this: it would see or set a secret.",
+    "CALLER_NOT_ALLOWED": "This token may not do this: it would see or set a secret.",
     "NOT_FOUND": "The user does not exist.",
     "AUTHENTICATOR_NOT_FOUND": "Enrollment not found",
     "AUTHENTICATOR_REGISTERED": "The user has this authentication method already.",

@@ -206,11 +206,13 @@ def _code(context: Any) -> str:
 
 
 def _client_id(caller: Caller | None) -> str:
-    """Return whose application calls; only what was verified is logged."""
+    """Return whose application calls, or which operator; only what was verified is logged."""
     if caller is None:
         return ""
     if caller.client is not None:
         return caller.client.id
+    if caller.operator is not None:
+        return caller.operator.id
     authority = caller.login or caller.access
     return authority.client_id if authority is not None else ""
 

@@ -10,7 +10,7 @@ from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.proofs import Account, Kind
 from cofactor_server.domain.users import User
 from cofactor_server.domain.values import replace
-from cofactor_server.errors import AuthenticatorNotFound, BearerMissing, NotFound
+from cofactor_server.errors import AuthenticatorNotFound, BearerMissing, CallerNotAllowed, NotFound
 from cofactor_server.factors.totp import totp_credential
 from cofactor_server.services.adding_methods import AddMethods
 from cofactor_server.services.changing_methods import ChangeMethod, RegenerateRecoveryCode, RemoveMethod
@@ -92,6 +92,7 @@ class Methods:
         """Add a method, active at once.
 
         Raises:
+            CallerNotAllowed: The profile is strict.
             NotFound: There is no such user.
             FactorDisabled: Its kind is not served.
             AuthenticatorRegistered: The user has it already.
@@ -165,24 +166,31 @@ class Methods:
         """Return a new recovery code, told here and never again; the old one is dead.
 
         Raises:
+            CallerNotAllowed: The profile is strict.
             NotFound: There is no such user.
             AuthenticatorNotFound: The user has none.
             FactorDisabled: Recovery codes are switched off.
         """
         with self._decider.under_way(caller):
             return await self._decider.decide(
-                caller, RegenerateRecoveryCode(self._enrolling, _operator(caller), user_id)
+                caller, RegenerateRecoveryCode(self._enrolling, self._trusted(caller), user_id)
             )
 
     async def _add(
         self, caller: Caller, user_id: str, new: Sequence[NewMethod], *, replacing: bool
     ) -> Sequence[Method]:
         checked = tuple(self._checked(method) for method in new)
-        decision = AddMethods(self._enrolling, _operator(caller), user_id, checked, replacing)
+        decision = AddMethods(self._enrolling, self._trusted(caller), user_id, checked, replacing)
         with self._decider.under_way(caller):
             added: list[list[Authenticator]] = await self._decider.decide(caller, decision)
         made = map(self._describing.method, added)
         return [replace(method, address=asked.address) for method, asked in zip(made, checked, strict=True)]
+
+    def _trusted(self, caller: Caller) -> Operator:
+        """Return an operator who sees or picks a secret, which under the strict profile nobody does (S86)."""
+        if self._enrolling.deployment.strict:
+            raise CallerNotAllowed
+        return _operator(caller)
 
     def _checked(self, new: NewMethod) -> NewMethod:
         """Return a method as its factor keeps it, refused by the factor before anything is queued."""

@@ -34,7 +34,8 @@ const (
 //
 // What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
 // AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-// before the change.
+// before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+// `admin` here is CALLER_NOT_ALLOWED.
 type AuthenticationMethodServiceClient interface {
 	// Lists a user's methods, those that wait to be confirmed and those that failures disabled among them, in the order in
 	// which they are offered. Scope `read:authentication_methods`.
@@ -145,7 +146,8 @@ func (c *authenticationMethodServiceClient) DeleteAuthenticationMethods(ctx cont
 //
 // What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
 // AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-// before the change.
+// before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+// `admin` here is CALLER_NOT_ALLOWED.
 type AuthenticationMethodServiceServer interface {
 	// Lists a user's methods, those that wait to be confirmed and those that failures disabled among them, in the order in
 	// which they are offered. Scope `read:authentication_methods`.

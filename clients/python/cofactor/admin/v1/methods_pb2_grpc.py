@@ -28,7 +28,8 @@ if _version_not_supported:
 class AuthenticationMethodServiceStub(object):
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     def __init__(self, channel):
@@ -77,7 +78,8 @@ class AuthenticationMethodServiceStub(object):
 class AuthenticationMethodServiceServicer(object):
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     def ListAuthenticationMethods(self, request, context):
@@ -187,7 +189,8 @@ def add_AuthenticationMethodServiceServicer_to_server(servicer, server):
 class AuthenticationMethodService(object):
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     @staticmethod

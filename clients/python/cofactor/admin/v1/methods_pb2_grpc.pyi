@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class AuthenticationMethodServiceStub:
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     @_typing.overload
@@ -69,7 +70,8 @@ class AuthenticationMethodServiceStub:
 class AuthenticationMethodServiceAsyncStub(AuthenticationMethodServiceStub):
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -105,7 +107,8 @@ class AuthenticationMethodServiceAsyncStub(AuthenticationMethodServiceStub):
 class AuthenticationMethodServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a user has enrolled, as an operator sees and changes it. An unknown user is NOT_FOUND, an unknown method
     AUTHENTICATOR_NOT_FOUND. Each change is an event that names the token, and users are told of it at every address known
-    before the change.
+    before the change. Under the strict profile no operator sees or picks a secret, whatever the role: what takes the role
+    `admin` here is CALLER_NOT_ALLOWED.
     """
 
     @_abc_1.abstractmethod
