@@ -56,6 +56,6 @@ async def _refused(request: Request, error: Exception) -> Response:
             return answer(of_error(error), request.url.path)
         case grpc.aio.AioRpcError():
             return answer(of_call(error), request.url.path)
-        case HTTPException(status_code=status):
-            return nowhere(status)
+        case HTTPException(status_code=status, headers=headers):
+            return nowhere(status, headers)
     return answer(Refusal("INVALID_REQUEST"))

@@ -79,10 +79,10 @@ def answer(refusal: Refusal, path: str = "") -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
-def nowhere(status: int) -> JSONResponse:
-    """Return the answer where nothing is served."""
+def nowhere(status: int, headers: Mapping[str, str] | None) -> JSONResponse:
+    """Return the answer where nothing is served, or not by this method."""
     phrase = HTTPStatus(status).phrase
-    return JSONResponse({"statusCode": status, "error": phrase, "message": phrase}, status)
+    return JSONResponse({"statusCode": status, "error": phrase, "message": phrase}, status, headers)
 
 
 def _code_and_text(refusal: Refusal) -> tuple[str, str]:
