@@ -164,7 +164,7 @@ class Application:
         oob_codes = OobCodes(sealer)
         browsers = Browsers(deployment, sealer, clock)
         self.policies = Policies(deployment.mfa_policy, records, clock, entropy)
-        switches = Switches(deployment, records, credentials, clock)
+        self.switches = Switches(deployment, records, credentials, clock)
         self.operator_tokens = OperatorTokens(sealer, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
         guessing = Guessing(credentials, disable_after=deployment.disable_after)
@@ -220,7 +220,7 @@ class Application:
         )
         self.ticket_office = TicketOffice(enrolling=enrolling, records=records, decider=decider, sender=c.sender)
         self.admin = AdminServices(
-            switches=switches,
+            switches=self.switches,
             policies=self.policies,
             methods=Methods(enrolling=enrolling, records=records, decider=decider, recipients=recipients),
             tickets=OperatorTickets(self.ticket_office, credentials),
@@ -306,7 +306,7 @@ class Application:
                 access_tokens=access_tokens,
                 assertions=Assertions(deployment, records, clock),
                 operator_tokens=self.operator_tokens,
-                switches=switches,
+                switches=self.switches,
                 clock=clock,
             ),
             sources := Sources(c.trusted_proxies),
@@ -395,6 +395,7 @@ async def opened(configuration: Configuration, *, migrate: bool = True) -> Async
         await _belongs(configuration, records)
         signer = await _signer(configuration, records)
         application = Application(configuration, database, signer)
+        await application.switches.follow()  # commands decide by them, too, and serve no call that would
     except BaseException:
         await database.close()
         raise

@@ -46,11 +46,19 @@ def test_without_its_keyring_nobody_mints(invoke: Invoke) -> None:
 @pytest.mark.timeout(240)
 def test_a_token_of_the_command_line_opens_what_serve_serves(deployed: Invoke, start: Start) -> None:
     token = deployed("management", "token", "--role", "admin").stdout.strip()
+    assert deployed("users", "create", "jane", "--no-password").exit_code == 0
+    shop = parsed(deployed("clients", "create", "Shop", "--grant", "password", "--json"))["client_id"]
     process = start("serve", "--only", "http", "--management", "127.0.0.1:0")
     told = where(process)
     headers = {"authorization": f"Bearer {token}"}
     path = "/api/v2/guardian/policies"
     assert httpx2.get(f"http://{told['management']}{path}", headers=headers).json() == ["confidence-score"]
     assert httpx2.get(f"http://{told['http']}{path}", headers=headers).status_code == 404
+    explain = ("policies", "explain", "jane", "--client", shop, "--json")
+    assert httpx2.put(f"http://{told['management']}{path}", json=["all-applications"], headers=headers).is_success
+    assert parsed(deployed(*explain))["kinds"] == ["totp"]
+    otp = f"http://{told['management']}/api/v2/guardian/factors/otp"
+    assert httpx2.put(otp, json={"enabled": False}, headers=headers).json() == {"enabled": False}
+    assert parsed(deployed(*explain))["kinds"] == []
     assert process.stop() == 0
     assert token not in process.stderr

@@ -118,6 +118,17 @@ async def test_what_the_user_has_is_not_added_twice(desk: Desk) -> None:
         assert await desk.refused("POST", at(user), method) == (409, "")
 
 
+async def test_a_profile_address_may_be_enrolled_too(desk: Desk) -> None:
+    user = await desk.user(email="chucky@example.com", email_verified=True)
+    await desk.said("PUT", at(user), SET)
+    assert sorted(method["type"] for method in await desk.methods(user)) == [
+        "email",
+        "email-verification",
+        "phone",
+        "totp",
+    ]
+
+
 async def test_of_two_that_add_the_same_at_once_one_does(desk: Desk) -> None:
     user = await desk.user()
     both = await asyncio.gather(*(desk.send("POST", at(user), SET[2]) for _ in range(2)))

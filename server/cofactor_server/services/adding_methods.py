@@ -74,7 +74,7 @@ class AddMethods(Value, frozen=True):
     def _refusal(self, stays: Sequence[Authenticator]) -> CofactorError | None:
         if held(stays) + len(self.new) > ACTIVE_CODE_AUTHENTICATORS:
             return TooManyAuthenticators()
-        there = [self._as_new(a) for a in stays if a.state is not State.PENDING]
+        there = [self._as_new(a) for a in stays if a.state is not State.PENDING and not a.implicit]
         for method in self.new:
             if not self._kinds(method):
                 return FactorDisabled()
