@@ -1,6 +1,7 @@
 """A user's authentication methods, in the shapes of contract section 10.3."""
 
 import asyncio
+import json
 import re
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from cofactor_server.domain.operators import Role
 from cofactor_server.domain.users import User
 
+from tests.factors.security_key import SecurityKey
 from tests.flows.api import Tokens
 from tests.flows.phones import phone_shop
 from tests.flows.steps import ALICE, a, logged_in_to_mfa
@@ -263,6 +265,30 @@ async def test_a_push_device_and_its_codes_are_removed_together(desk: Desk, remo
     (gone,) = (method["id"] for method in linked if method["type"] == removed)
     await desk.said("DELETE", at(user, f"/{gone}"), status=204)
     assert [method["type"] for method in await desk.methods(user)] == ["totp", "recovery-code"]
+
+
+@pytest.mark.parametrize(
+    ("transports", "type_"),
+    [
+        (["usb", "nfc"], "webauthn-roaming"),
+        (["internal"], "webauthn-platform"),
+        (["hybrid", "internal"], "webauthn-platform"),
+        ([], "webauthn-roaming"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_a_key_is_of_the_type_that_its_transports_tell(desk: Desk, transports: list[str], type_: str) -> None:
+    client, key = await desk.shop(), SecurityKey()
+    user = await desk.user()
+    login = await logged_in_to_mfa(desk.api, client)
+    begun = await desk.api.enroll(login.mfa_token, "webauthn")
+    answer = json.loads(key.take(begun.public_key))
+    answer["response"]["transports"] = transports
+    a(Tokens, await desk.api.webauthn(client, login.mfa_token, begun.oob_code, json.dumps(answer)))
+    shown = [method["type"] for method in await desk.methods(user)]
+    assert shown == [type_, "recovery-code"]
+    (enrollment,) = await desk.said("GET", f"/users/{user.id}/enrollments")
+    assert enrollment["auth_method"] == type_
 
 
 @pytest.mark.requirement("S86")
