@@ -70,6 +70,7 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_METRICS_LISTEN", "0.0.0.0:9464"),
         ("COFACTOR_MANAGEMENT_LISTEN", "0.0.0.0:8081"),
         ("COFACTOR_MANAGEMENT_LISTEN", "unix:relative"),
+        ("COFACTOR_ADMIN_LISTEN", "0.0.0.0:50052"),
         ("COFACTOR_MANAGEMENT_CLIENT_CA_FILE", "/etc/cofactor/ca.pem"),
         ("COFACTOR_TRUSTED_PROXIES", "10.0.0.0/8,proxy.hunter2.example"),
         ("COFACTOR_WEBAUTHN_RP_ID", "https://hunter2.example"),
@@ -131,15 +132,14 @@ def test_operators_who_call_from_elsewhere_show_a_certificate(monkeypatch: pytes
         monkeypatch.setenv(f"COFACTOR_TLS_{name}_FILE", "/etc/cofactor/tls.pem")
     assert "COFACTOR_MANAGEMENT_CLIENT_CA_FILE" in refusal()
     monkeypatch.setenv("COFACTOR_MANAGEMENT_CLIENT_CA_FILE", "/etc/cofactor/operators.pem")
-    files = load().management_tls()
+    files = load().operators_tls("0.0.0.0:8081")
     assert files is not None
     assert files.client_ca == Path("/etc/cofactor/operators.pem")
     own = load().tls()
     assert own is not None
     assert own.client_ca is None
     for local in ("127.0.0.1:8081", "unix:/run/cofactor/management"):
-        monkeypatch.setenv("COFACTOR_MANAGEMENT_LISTEN", local)
-        assert load().management_tls() is None
+        assert load().operators_tls(local) is None
 
 
 def test_every_bad_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

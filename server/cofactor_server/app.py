@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import grpc.aio
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -28,7 +29,7 @@ from cofactor_server.rpc.grpc_web import page_methods
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
-from cofactor_server.rpc.server import Services, register
+from cofactor_server.rpc.server import Services, options, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.answering import Answering, Answers
@@ -326,11 +327,19 @@ class Application:
         return channel
 
     def admin_channel(self) -> LocalChannel:
-        """Return a channel to what operators do, within this process; no server on a socket has it."""
-        interceptor = Interceptor(self._admin_admission, self._metrics, access_log=self.configuration.access_log)
-        channel = LocalChannel([interceptor])
+        """Return a channel to what operators do, within this process."""
+        channel = LocalChannel([self._admin_interceptor()])
         admin_server.register(channel, self.admin)
         return channel
+
+    def admin_server(self) -> grpc.aio.Server:
+        """Return a server of what operators do and of nothing else, which listens nowhere yet."""
+        server = grpc.aio.server(interceptors=[self._admin_interceptor()], options=options())
+        admin_server.register(server, self.admin)
+        return server
+
+    def _admin_interceptor(self) -> Interceptor:
+        return Interceptor(self._admin_admission, self._metrics, access_log=self.configuration.access_log)
 
     def management(self) -> FastAPI:
         """Return the Management API, which is served on an address of its own."""

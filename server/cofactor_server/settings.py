@@ -158,6 +158,7 @@ class Settings(BaseSettings, DeliverySettings):
     grpc_listen: Listen = "127.0.0.1:50051"
     metrics_listen: Annotated[str, AfterValidator(_loopback)] | None = None
     management_listen: Listen | None = None
+    admin_listen: Listen | None = None
     management_client_ca_file: Path | None = None
     """Default: `tls_client_ca_file`."""
     tls_cert_file: Path | None = None
@@ -210,16 +211,18 @@ class Settings(BaseSettings, DeliverySettings):
         return self
 
     def _check_management(self) -> None:
-        if self.management_listen is None:
-            if self.management_client_ca_file is not None:
-                raise ValueError("COFACTOR_MANAGEMENT_CLIENT_CA_FILE: needs COFACTOR_MANAGEMENT_LISTEN")
-            return
-        tls = self.management_tls()
-        if not is_local(self.management_listen) and (tls is None or tls.client_ca is None):
+        places = {"MANAGEMENT": self.management_listen, "ADMIN": self.admin_listen}
+        if self.management_client_ca_file is not None and not any(places.values()):
             raise ValueError(
-                "COFACTOR_MANAGEMENT_LISTEN: an address that others reach needs COFACTOR_TLS_CERT_FILE, "
-                "COFACTOR_TLS_KEY_FILE and COFACTOR_MANAGEMENT_CLIENT_CA_FILE; give a unix socket or loopback else"
+                "COFACTOR_MANAGEMENT_CLIENT_CA_FILE: needs COFACTOR_MANAGEMENT_LISTEN or COFACTOR_ADMIN_LISTEN"
             )
+        for name, address in places.items():
+            tls = self.operators_tls(address)
+            if address is not None and not is_local(address) and (tls is None or tls.client_ca is None):
+                raise ValueError(
+                    f"COFACTOR_{name}_LISTEN: an address that others reach needs COFACTOR_TLS_CERT_FILE, "
+                    "COFACTOR_TLS_KEY_FILE and COFACTOR_MANAGEMENT_CLIENT_CA_FILE; give a unix socket or loopback else"
+                )
 
     def _check_hook(self) -> None:
         files = {"CA": self.hook_ca_file, "CERT": self.hook_cert_file, "KEY": self.hook_key_file}
@@ -297,10 +300,10 @@ class Settings(BaseSettings, DeliverySettings):
             return None
         return HookTarget(self.hook_target, self.hook_ca_file, self.hook_cert_file, self.hook_key_file)
 
-    def management_tls(self) -> TlsFiles | None:
+    def operators_tls(self, address: str | None) -> TlsFiles | None:
         """Return the files of TLS where operators call, who show a certificate; None without, and on this machine."""
         files = self.tls()
-        if files is None or self.management_listen is None or is_local(self.management_listen):
+        if files is None or address is None or is_local(address):
             return None
         return TlsFiles(files.certificate, files.key, self.management_client_ca_file or files.client_ca)
 

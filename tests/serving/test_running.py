@@ -8,9 +8,13 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx2
 import pytest
+from cofactor.admin.v1.factors_pb2 import ListFactorsRequest
+from cofactor.admin.v1.factors_pb2_grpc import FactorServiceStub
 from cofactor_server.domain.operators import Role
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.server import PlaintextRefused
@@ -151,14 +155,58 @@ async def test_the_socket_of_operators_is_its_users_alone(world: World, tmp_path
     assert not path.exists()
 
 
-def test_operators_are_never_served_in_the_clear_to_others() -> None:
+@pytest.mark.requirement("S39")
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_operators_call_over_grpc_with_a_certificate_and_a_token(world: World, tmp_path: Path) -> None:
+    authority, operators = Authority.new(), Authority.new()
+    files = write(tmp_path, authority.issue("server"), operators.pem)
+    listening = Listening(None, None, admin="127.0.0.1:0", admin_tls=files, drain_seconds=0)
+    token, _ = world.app.operator_tokens.mint(Role.READ, HOUR)
+    by = (("authorization", f"Bearer {token}"),)
+    async with management_of(world, listening) as bound:
+        assert (bound.grpc, bound.more) == (None, ())
+        target = f"localhost:{(bound.admin or '').rpartition(':')[2]}"
+        for pair, expected in (
+            (authority.issue("stranger"), grpc.StatusCode.UNAVAILABLE),
+            (operators.issue("olga"), None),
+        ):
+            shown = grpc.ssl_channel_credentials(authority.pem, pair[1], pair[0])
+            async with grpc.aio.secure_channel(target, shown) as channel:
+                call = FactorServiceStub(channel).ListFactors(ListFactorsRequest(), metadata=by, timeout=10)
+                if expected is None:
+                    assert (await call).factors
+                    public: Any = channel.unary_unary("/cofactor.v1.TokenService/GetJsonWebKeySet")
+                    with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+                        await public(b"", timeout=10)
+                else:
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await call
+                    assert caught.value.code() is expected
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_the_grpc_socket_of_operators_is_its_users_alone(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "admin"
+    async with management_of(world, Listening(None, None, admin=f"unix:{path}", drain_seconds=0)) as bound:
+        assert bound.admin == f"unix:{path}"
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await FactorServiceStub(channel).ListFactors(ListFactorsRequest(), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("name", ["management", "admin"])
+def test_operators_are_never_served_in_the_clear_to_others(name: str) -> None:
+    given: dict[str, Any] = {name: "0.0.0.0:0"}
     with pytest.raises(PlaintextRefused, match="certificate"):
-        Listening(None, None, management="0.0.0.0:0", plaintext_behind_proxy=True).check()
+        Listening(None, None, plaintext_behind_proxy=True, **given).check()
 
 
 def test_one_worker_serves_operators() -> None:
-    listening = Listening(None, None, management="127.0.0.1:8081")
-    assert [listening.of_worker(number).management for number in (0, 1)] == ["127.0.0.1:8081", None]
+    listening = Listening(None, None, management="127.0.0.1:8081", admin="127.0.0.1:50052")
+    own = [(own.management, own.admin) for own in map(listening.of_worker, (0, 1))]
+    assert own == [("127.0.0.1:8081", "127.0.0.1:50052"), (None, None)]
 
 
 @asynccontextmanager

@@ -49,6 +49,10 @@ def serve(
             help="Serve the Management API too, at unix:/path or on loopback; elsewhere operators show a certificate.",
         ),
     ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Serve what is beneath it, cofactor.admin.v1 over gRPC, likewise."),
+    ] = None,
     no_migrate: Annotated[
         bool, typer.Option("--no-migrate", help="Refuse an old schema instead of bringing it up to date.")
     ] = False,
@@ -60,7 +64,12 @@ def serve(
     from cofactor_server.serving.listening import Listening
     from cofactor_server.settings import load
 
-    settings = load(workers=workers, plaintext_behind_proxy=plaintext_behind_proxy, management_listen=management)
+    settings = load(
+        workers=workers,
+        plaintext_behind_proxy=plaintext_behind_proxy,
+        management_listen=management,
+        admin_listen=admin,
+    )
     configuration = configured(settings)
     if settings.workers > 1 and configuration.database_url.startswith("sqlite"):
         raise Problem("COFACTOR_WORKERS: SQLite has one writing process; more take PostgreSQL")
@@ -123,6 +132,10 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
     tell = log.warning if max(chances.values(), default=0) > MOST_GUESS_CHANCE else log.info
     tell("chance of ten guesses", **{kind: f"1 in {round(1 / chance)}" for kind, chance in chances.items()})
 
+    def operators(bound: running.Bound) -> dict[str, str]:
+        places = {"management": bound.management, "admin": bound.admin}
+        return {name: address for name, address in places.items() if address}
+
     async def served() -> None:
         with running.told_to_stop(parent) as stop:
             async with opened(configuration, migrate=migrate) as application:
@@ -130,12 +143,7 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
                     application,
                     listening,
                     stop,
-                    on_ready=lambda bound: log.info(
-                        "serving",
-                        http=bound.http,
-                        grpc=bound.grpc,
-                        **({"management": bound.management} if bound.management else {}),
-                    ),
+                    on_ready=lambda bound: log.info("serving", http=bound.http, grpc=bound.grpc, **operators(bound)),
                 )
 
     uvloop.run(served())

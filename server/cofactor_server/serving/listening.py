@@ -30,9 +30,12 @@ class Listening:
     reflection: bool = False
     metrics: str | None = None
     management: str | None = None
-    """Where operators call; None for nowhere."""
+    """Where operators call over HTTP; None for nowhere."""
     management_tls: TlsFiles | None = None
     """None on this machine alone."""
+    admin: str | None = None
+    """Where they call over gRPC, likewise."""
+    admin_tls: TlsFiles | None = None
     drain_seconds: float = 10
     reuse_port: bool = False
     """Whether several processes share the ports. A second single process must fail instead."""
@@ -48,7 +51,9 @@ class Listening:
             reflection=settings.reflection,
             metrics=settings.metrics_listen,
             management=settings.management_listen if only in (None, "http") else None,
-            management_tls=settings.management_tls(),
+            management_tls=settings.operators_tls(settings.management_listen),
+            admin=settings.admin_listen if only in (None, "grpc") else None,
+            admin_tls=settings.operators_tls(settings.admin_listen),
             drain_seconds=settings.drain_seconds,
             reuse_port=settings.workers > 1,
         )
@@ -61,11 +66,11 @@ class Listening:
             TlsUnusable: The certificates can't be used.
             StartFailed: An address is taken.
         """
-        for files in filter(None, (self.tls, self.management_tls)):
+        for files in filter(None, (self.tls, self.management_tls, self.admin_tls)):
             server_context(files)
-        demanding = self.management_tls is not None and self.management_tls.client_ca is not None
-        if self.management is not None and not is_local(self.management) and not demanding:
-            raise PlaintextRefused(f"{self.management}: operators who call from elsewhere show a certificate")
+        for address, own in ((self.management, self.management_tls), (self.admin, self.admin_tls)):
+            if address is not None and not is_local(address) and (own is None or own.client_ca is None):
+                raise PlaintextRefused(f"{address}: operators who call from elsewhere show a certificate")
         for address in filter(None, (self.http, self.grpc)):
             if self.tls is None and not self.plaintext_behind_proxy and not is_local(address):
                 raise PlaintextRefused(
@@ -73,7 +78,7 @@ class Listening:
                     "COFACTOR_TLS_KEY_FILE, or listen on loopback or a unix socket, or state that a trusted proxy "
                     "does TLS (--plaintext-behind-proxy)"
                 )
-        for address in filter(None, (self.http, self.grpc, self.metrics, self.management)):
+        for address in filter(None, (self.http, self.grpc, self.metrics, self.management, self.admin)):
             if not address.startswith("unix:"):
                 bind(address).close()
 
@@ -95,7 +100,7 @@ class Listening:
 
     def of_worker(self, number: int) -> "Listening":
         """Return a worker's own: its metrics are on the port after its predecessor's, and one serves operators."""
-        own = self if number == 0 else replace(self, management=None)
+        own = self if number == 0 else replace(self, management=None, admin=None)
         if own.metrics is None:
             return own
         host, port = split_address(own.metrics)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from grpc_health.v1 import health
 
 from cofactor_server.app import Application
 from cofactor_server.rpc import server as rpc
+from cofactor_server.rpc.tls import TlsFiles
 from cofactor_server.serving.http_server import HttpServer, Readiness
 from cofactor_server.serving.listening import Listening, StartFailed, bind, joined
 from cofactor_server.settings import split_address
@@ -33,7 +35,9 @@ class Bound:
     more: tuple[str, ...] = ()
     """Where else it serves gRPC."""
     management: str | None = None
-    """Where operators call."""
+    """Where operators call over HTTP."""
+    admin: str | None = None
+    """Where they call over gRPC."""
 
 
 def nothing_more(_: grpc.aio.Server) -> None:
@@ -133,6 +137,8 @@ async def run(
                 own = replace(listening, tls=listening.management_tls)
                 sock = bind(listening.management, private=True)
                 parts.append(await HttpServer.started(application.management(), sock, own, for_operators=True))
+            if listening.admin is not None:
+                parts.append(await _Grpc.of_operators(application, listening.admin, listening))
             await _until(stop, ready, parts, application, report, on_ready)
         finally:
             log.info("stopping")
@@ -171,18 +177,28 @@ async def _until(
 
 def _bound(parts: "list[_Grpc | HttpServer]") -> Bound:
     http = [part.address for part in parts if isinstance(part, HttpServer) and not part.for_operators]
-    grpc = [part.address for part in parts if isinstance(part, _Grpc)]
+    grpc = [part.address for part in parts if isinstance(part, _Grpc) and not part.for_operators]
     management = [part.address for part in parts if isinstance(part, HttpServer) and part.for_operators]
-    return Bound(next(iter(http), None), next(iter(grpc), None), tuple(grpc[1:]), next(iter(management), None))
+    admin = [part.address for part in parts if isinstance(part, _Grpc) and part.for_operators]
+    return Bound(
+        next(iter(http), None),
+        next(iter(grpc), None),
+        tuple(grpc[1:]),
+        next(iter(management), None),
+        next(iter(admin), None),
+    )
 
 
 class _Grpc:
     """The gRPC server, listening."""
 
-    def __init__(self, server: grpc.aio.Server, stop: Callable[[], Any], address: str) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, stop: Callable[[], Any], address: str, *, for_operators: bool = False
+    ) -> None:
         self._server = server
         self.stop = stop
         self.address = address
+        self.for_operators = for_operators
 
     @classmethod
     async def started(
@@ -202,14 +218,32 @@ class _Grpc:
             reuse_port=listening.reuse_port,
         )
         register(server)
-        try:
-            port = rpc.listen(server, address, listening.tls, plaintext_behind_proxy=listening.plaintext_behind_proxy)
-        except RuntimeError:
-            raise StartFailed(f"{address}: address in use, or not this machine's") from None
-        await server.start()
-        if not address.startswith("unix:"):
-            address = joined(split_address(address)[0], port)
+        behind_proxy = listening.plaintext_behind_proxy
+        address = await _listening(server, address, listening.tls, plaintext_behind_proxy=behind_proxy)
         return cls(server, lambda: rpc.drain(server, interceptor, servicer, listening.drain_seconds), address)
+
+    @classmethod
+    async def of_operators(cls, application: Application, address: str, listening: Listening) -> Self:
+        """Serve what operators call and nothing else; a unix socket is for this user alone."""
+        server = application.admin_server()
+        before = os.umask(0o177)
+        try:
+            address = await _listening(server, address, listening.admin_tls)
+        finally:
+            os.umask(before)
+        return cls(server, lambda: server.stop(listening.drain_seconds), address, for_operators=True)
+
+
+async def _listening(
+    server: grpc.aio.Server, address: str, files: TlsFiles | None, *, plaintext_behind_proxy: bool = False
+) -> str:
+    """Start a server, and return where it listens in fact."""
+    try:
+        port = rpc.listen(server, address, files, plaintext_behind_proxy=plaintext_behind_proxy)
+    except RuntimeError:
+        raise StartFailed(f"{address}: address in use, or not this machine's") from None
+    await server.start()
+    return address if address.startswith("unix:") else joined(split_address(address)[0], port)
 
 
 @contextlib.contextmanager
