@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import pytest
 from cofactor_server import domain
 from cofactor_server.domain.values import Secret, Value, each, replace
+from rich.pretty import pretty_repr
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ class Engraved(Badge, Generic[T], frozen=True):
 
 def test_a_secret_does_not_print() -> None:
     assert repr(Badge("a", "1234", puk=b"5678")) == "Badge(name='a', colors=[])"
+
+
+def test_a_secret_does_not_print_by_rich_either() -> None:
+    assert pretty_repr(Badge("a", "1234", puk=b"5678")) == "Badge(name='a', colors=[])"
 
 
 def test_an_inherited_secret_does_not_print_either() -> None:

@@ -27,8 +27,12 @@ class Value(msgspec.Struct, frozen=True):
     """A frozen value. Its repr leaves out the fields that are annotated `Secret[...]`."""
 
     def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name in _printed(type(self)))
+        shown = (f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"{type(self).__qualname__}({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return what may be printed; msgspec's own tells rich, and so its tracebacks, everything."""
+        return [(name, getattr(self, name)) for name in _printed(type(self))]
 
 
 def _printed(of: type[Value]) -> list[str]:
