@@ -78,7 +78,7 @@ def update(
     algorithm: Annotated[Algorithm | None, typer.Option(help="Signs access tokens.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Change what tokens for an API may allow, how long they live, what signs them. Servers follow in five seconds."""
+    """Change what tokens may allow, how long they live and what signs them. Servers follow within five seconds."""
     from cofactor_server.cli.opening import within
     from cofactor_server.domain.values import replace
     from cofactor_server.services.operators import Missing

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from cofactor_server.delivery import number_checks
 from cofactor_server.delivery.apns import Apns
 from cofactor_server.delivery.fcm import Fcm
+from cofactor_server.delivery.number_checks import NumberCheck, NumberChecks
 from cofactor_server.delivery.provider import Provider
 from cofactor_server.delivery.sending import Delivery
 from cofactor_server.delivery.settings import NEEDED, DeliverySettings, sender, smtp_server
@@ -34,6 +36,7 @@ def composed(
     entropy: Entropy,
     *,
     points: Iterable[EntryPoint] | None = None,
+    check_points: Iterable[EntryPoint] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Delivery:
     """Return what sends this deployment's messages; connects to nothing yet.
@@ -44,6 +47,7 @@ def composed(
         clock: Dates messages and times breakers.
         entropy: Names messages.
         points: Plugins; None for the installed ones.
+        check_points: Plugins that check telephone numbers; likewise.
         environment: What plugins read their settings from.
 
     Raises:
@@ -68,7 +72,23 @@ def composed(
         if channel not in made[name].channels:
             raise DeliveryUnusable(f"COFACTOR_DELIVERY: {name} does not carry {channel.partition(':')[0]}")
         providers[channel] = (name, made[name])
-    return Delivery(providers, texts, clock, entropy, deadline=settings.delivery_seconds)
+    checks = entry_points(group=number_checks.GROUP) if check_points is None else check_points
+    check = NumberChecks(_check(settings.number_check, checks, environment))
+    return Delivery(providers, texts, clock, entropy, deadline=settings.delivery_seconds, number_checks=check)
+
+
+def _check(name: str, points: Iterable[EntryPoint], environment: Mapping[str, str]) -> NumberCheck | None:
+    if not name:
+        return None
+    plugins = {point.name: point for point in points}
+    if name not in plugins:
+        known = ", ".join(sorted(plugins)) or "none"
+        raise DeliveryUnusable(f"COFACTOR_NUMBER_CHECK: no check {name} is installed; there are {known}")
+    try:
+        check: NumberCheck = plugins[name].load()(environment)
+    except Exception as error:
+        raise DeliveryUnusable(f"COFACTOR_NUMBER_CHECK: {name}: {error}") from None
+    return check
 
 
 def _made(

@@ -11,6 +11,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from cofactor_server.delivery.breaker import Breaker
+from cofactor_server.delivery.number_checks import NumberChecks
 from cofactor_server.delivery.provider import (
     Failure,
     NoSuchDestination,
@@ -97,6 +98,7 @@ class Delivery:
         entropy: Entropy,
         *,
         deadline: float = DEADLINE,
+        number_checks: NumberChecks | None = None,
     ) -> None:
         """Put a breaker before each provider.
 
@@ -107,12 +109,14 @@ class Delivery:
             clock: Times the breakers.
             entropy: Names messages.
             deadline: Seconds for one message.
+            number_checks: Asked before a code goes to a telephone.
         """
         guarded = {id(provider): Guarded(name, provider, Breaker(clock)) for name, provider in providers.values()}
         self._guarded = {channel: guarded[id(provider)] for channel, (_, provider) in providers.items()}
         self._texts = texts
         self._entropy = entropy
         self._deadline = deadline
+        self._number_checks = number_checks or NumberChecks()
 
     def carries(self, channel: str) -> bool:
         """Whether there is a provider for a channel."""
@@ -123,13 +127,14 @@ class Delivery:
 
         Raises:
             DeliveryFailed: It was not sent, or nobody knows.
-            DestinationRefused: Nothing arrives there.
+            DestinationRefused: Nothing arrives there, or the number is not to be trusted.
             FactorDisabled: Nothing carries this channel.
         """
         guarded = self._guarded.get(message.channel) or self._guarded.get(_by_service(message))
         if guarded is None:
             log.error("no provider", channel=message.channel)
             raise FactorDisabled
+        await self._number_checks.pass_on(message)
         message_id = str(uuid.UUID(bytes=self._entropy.octets(16), version=4))
         try:
             outgoing = self._texts.written(message, message_id)
@@ -143,6 +148,7 @@ class Delivery:
         """Close every provider."""
         for guarded in {id(g): g for g in self._guarded.values()}.values():
             await guarded.provider.close()
+        await self._number_checks.close()
 
 
 def _by_service(message: Message) -> str:

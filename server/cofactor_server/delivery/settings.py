@@ -121,6 +121,8 @@ class DeliverySettings(BaseModel):
     delivery_seconds: float = Field(10, gt=0, le=60)
     delivery_ca_file: Path | None = None
     """Certificates believed beside the system's."""
+    number_check: str = ""
+    """The plugin that looks at a telephone number before a code goes there."""
     language: str = Field("en", min_length=2, max_length=35)
     texts_folder: Path | None = None
 
