@@ -101,7 +101,25 @@ def test_an_empty_password_is_refused(deployed: Invoke) -> None:
     assert "--password-stdin" in line_of(deployed("users", "create", "jane", "--password-stdin", typed="\n"))
 
 
-@pytest.mark.parametrize("command", ["delete", "reset-mfa", "block", "unblock"])
+@pytest.mark.requirement("S36")
+def test_a_ticket_is_printed_once_for_a_user(deployed: Invoke, environment: dict[str, str]) -> None:
+    deployed("users", "create", "jane", "--no-password")
+    issue = ("users", "enroll-by-ticket", "jane", "--factor", "totp")
+    ticket = parsed(deployed(*issue, "--json"))
+    page = "https://mfa.example.com/mfa/enrollment?ticket="
+    assert ticket["url"] == page + ticket["ticket"]
+    assert deployed(*issue).stdout.startswith(page)
+    assert "not served here" in line_of(deployed(*issue, "--send-mail"))
+    assert "factor" in line_of(deployed("users", "enroll-by-ticket", "jane", "--factor", "pigeon")).lower()
+    database = environment["COFACTOR_DATABASE_URL"].removeprefix("sqlite:///")
+    with sqlite3.connect(database) as connection:
+        kept = "\n".join(connection.iterdump())
+    connection.close()
+    assert ticket["ticket"] not in kept
+    assert "ticket.issued" in kept
+
+
+@pytest.mark.parametrize("command", ["delete", "reset-mfa", "enroll-by-ticket", "block", "unblock"])
 def test_an_unknown_user_is_told_in_one_line(command: str, deployed: Invoke) -> None:
     assert "no user nobody" in line_of(deployed("users", command, "nobody"))
 

@@ -9,11 +9,16 @@ from cofactor_server.cli.output import Json, Problem, agreed, ask_password, dump
 from cofactor_server.domain.users import MfaPolicy
 
 if TYPE_CHECKING:
+    from cofactor_server.app import Application
     from cofactor_server.domain.authenticators import Authenticator
     from cofactor_server.domain.users import User
     from cofactor_server.services.operators import Operators
+    from cofactor_server.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, reset, block and delete users.")
+
+OPERATOR = "command line"
+"""Whose word a ticket is, for the record."""
 
 R = TypeVar("R")
 
@@ -162,6 +167,43 @@ def reset_mfa(
     else:
         way = "at the next login" if allow_enrollment_at_login else "by ticket only"
         say(f"{name}: {removed} authenticator{'' if removed == 1 else 's'} removed; enrolls {way}")
+
+
+@app.command("enroll-by-ticket")
+def enroll_by_ticket(
+    name: Subject,
+    realm: Realm = "",
+    factors: Annotated[
+        list[str] | None,
+        typer.Option("--factor", help="Such as totp; may be repeated. Default: what a login offers."),
+    ] = None,
+    several: Annotated[bool, typer.Option("--several", help="For a user who is enrolled already, too.")] = False,
+    send_mail: Annotated[bool, typer.Option("--send-mail", help="Send the link to the profile's address.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a link, shown once, by which whoever has it enrolls one authenticator for a user: docs/enrollment.md."""
+    from cofactor_server.cli.opening import within
+    from cofactor_server.domain.callers import Caller
+    from cofactor_server.domain.tickets import IssuedTicket, NewTicket
+    from cofactor_server.services.operators import Missing
+
+    async def issued(application: "Application", settings: "Settings") -> IssuedTicket:
+        where = realm or settings.default_realm
+        found = [user for user, _ in await application.operators.users(where) if user.subject == name]
+        if not found:
+            raise Missing
+        new = NewTicket(found[0].id, frozenset(factors or ()), several, send_mail)
+        return await application.ticket_office.issue(Caller(), OPERATOR, new)
+
+    try:
+        ticket = within(issued)
+    except Missing:
+        raise Problem(f"there is no user {name}") from None
+    if as_json:
+        dump({"ticket": ticket.ticket, "url": ticket.url, "expires_at": instant(ticket.expires_at)})
+    else:
+        say(ticket.url)
+        say(f"good once, until {instant(ticket.expires_at)}; for {name} alone")
 
 
 @app.command()

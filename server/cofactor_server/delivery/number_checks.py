@@ -68,7 +68,7 @@ class NumberChecks:
         enrolling = message.purpose is Purpose.ENROLL
         try:
             async with asyncio.timeout(self._seconds):
-                word = await self._check.check(message.to, channel=message.channel, enrolling=enrolling)
+                word: object = await self._check.check(message.to, channel=message.channel, enrolling=enrolling)
         except Exception as error:
             # Silence is no consent. Its text may quote the number.
             log.error("number not checked", channel=message.channel, cause=type(error).__name__)
