@@ -43,6 +43,7 @@ def test_it_serves_both_edges_and_stops(deployed: Invoke, start: Start) -> None:
         health = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert "cofactor_rpc_calls_total" in httpx2.get(f"http://127.0.0.1:{metrics}/metrics").text
+    assert '"totp: 1 in ' in process.stderr
     assert process.stop() == 0
 
 

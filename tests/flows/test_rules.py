@@ -143,6 +143,21 @@ async def test_a_refresh_is_asked_for_what_a_rule_says_of_refreshes(api: Api, wo
     a(Tokens, await api.refresh(client, third.refresh_token))
 
 
+@pytest.mark.requirement("S203")
+async def test_whether_to_ask_is_said_at_logins_and_a_level_at_refreshes_too(api: Api, world: World) -> None:
+    await holder(api, world)
+    client = await shop(world, mfa_policy=NEVER)
+    weak = a(Tokens, await api.password(client, ALICE, PASSWORD, scope="offline_access"))
+
+    await rule(world)
+    unasked = a(Tokens, await api.refresh(client, weak.refresh_token))
+    asks_logins = await asked(api, client)
+    await rule(world, level=Level.MFA)
+
+    assert asks_logins
+    assert isinstance(await api.refresh(client, unasked.refresh_token), MfaRequired)
+
+
 @pytest.mark.requirement("S41", "S191")
 async def test_two_kinds_are_two_possessions_in_either_order(api: Api, world: World) -> None:
     client, user = await holder(api, world)
