@@ -24,6 +24,7 @@ _LOGIN = (
     .outerjoin(t.sources, and_(t.sources.c.user_id == t.users.c.id, t.sources.c.source == bindparam("source")))
     .where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
 )
+_NOBODY = (*rows.of_user(User("", "", "", "", 0, False, 0)).values(), None)
 _SEEN_AT = select(t.sources.c.seen_at).where(
     t.sources.c.user_id == bindparam("user_id"), t.sources.c.source == bindparam("source")
 )
@@ -78,13 +79,13 @@ def user_named(connection: Connection, realm: str, subject: str) -> User | None:
 def login(connection: Connection, realm: str, subject: str, source: str, now: int) -> tuple[User | None, bool]:
     """Return the user of a name in a realm, and whether that user completed MFA from `source` lately.
 
-    It is one statement, so that it takes as long where there is no such user.
+    It is one statement, and makes a user of nobody's row, so that it takes as long where there is no such user.
     """
     row = connection.execute(_LOGIN, {"realm": realm, "subject": subject, "source": source}).first()
-    if row is None:
-        return None, False
-    *user, seen_at = row
-    return rows.user(user), bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
+    *columns, seen_at = _NOBODY if row is None else row
+    user = rows.user(columns)
+    known = bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
+    return (None, False) if row is None else (user, known)
 
 
 def knows(connection: Connection, user_id: str, source: str, now: int) -> bool:
