@@ -258,7 +258,7 @@ async def test_the_record_says_who_issued_a_ticket_and_the_user_is_told_of_what_
 
 
 async def test_a_ticket_goes_by_mail_where_that_is_wanted(api: Api, world: World) -> None:
-    user = await world.user(email=PROFILE)
+    user = await world.user(email=PROFILE, email_verified=True)
 
     told = await world.app.ticket_office.issue(
         Caller(), "olga", NewTicket(user.id, send_mail=True, languages=("de-AT",))
@@ -271,7 +271,7 @@ async def test_a_ticket_goes_by_mail_where_that_is_wanted(api: Api, world: World
 
 
 async def test_a_letter_that_was_not_sent_leaves_no_ticket(world: World) -> None:
-    user = await world.user(email=PROFILE)
+    user = await world.user(email=PROFILE, email_verified=True)
     world.outbox.down.add("email")
 
     with pytest.raises(DeliveryFailed):
@@ -296,6 +296,19 @@ async def test_an_operator_hears_why_there_is_no_ticket(world: World) -> None:
         await office.issue(Caller(), "olga", NewTicket(user.id, send_mail=True, email=MAIL))
     with pytest.raises(TooManyMessages):
         await office.issue(Caller(), "olga", NewTicket(user.id, send_mail=True, email=MAIL))
+
+
+async def test_no_ticket_goes_to_a_profiles_address_that_nobody_verified(world: World) -> None:
+    user = await world.user(email=PROFILE)
+    office = world.app.ticket_office
+
+    with pytest.raises(InvalidRequest):
+        await office.issue(Caller(), "olga", NewTicket(user.id, send_mail=True))
+    assert await rows(world, "tickets") == []
+    await office.issue(Caller(), "olga", NewTicket(user.id, send_mail=True, email=PROFILE))
+
+    (letter,) = world.outbox.sent
+    assert letter.to == PROFILE
 
 
 @pytest.mark.requirement("S36")

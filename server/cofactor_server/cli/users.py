@@ -178,7 +178,9 @@ def enroll_by_ticket(
         typer.Option("--factor", help="Such as totp; may be repeated. Default: what a login offers."),
     ] = None,
     several: Annotated[bool, typer.Option("--several", help="For a user who is enrolled already, too.")] = False,
-    send_mail: Annotated[bool, typer.Option("--send-mail", help="Send the link to the profile's address.")] = False,
+    send_mail: Annotated[
+        bool, typer.Option("--send-mail", help="Send the link to the profile's verified address.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print a link, shown once, by which whoever has it enrolls one authenticator for a user: docs/enrollment.md."""

@@ -50,7 +50,7 @@ class NewTicket(Value, frozen=True):
     send_mail: bool = False
     """Whether its holder is to get it by mail."""
     email: Secret[str] = ""
-    """Where the letter goes; empty for the profile's address."""
+    """Where the letter goes; empty for the profile's address, if that is verified."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags of what the user reads, best first."""
 

@@ -58,10 +58,12 @@ class Issue:
         user = work.user(new.user_id)
         if user is None:
             return None
-        address = (new.email or user.email) if new.send_mail else ""
+        # An address that nobody verified may be anybody's, and whoever has the letter enrolls for the user.
+        own = user.email if user.email_verified else ""
+        address = (new.email or own) if new.send_mail else ""
         if new.send_mail:
             if not address:
-                return InvalidRequest(violations=(("email", "is required: the profile has no address"),))
+                return InvalidRequest(violations=(("email", "is required: the profile has no verified address"),))
             if refusal := charge(work, user, EMAIL, now):
                 return refusal
         strict = self.enrolling.deployment.strict
