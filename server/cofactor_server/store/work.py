@@ -340,10 +340,8 @@ class Work:
         return self._driver.rows(statement, {name: self._statements.ids(values) for name, values in ids.items()})
 
     def _owned(self, statement: Prepared, pairs: Iterable[Pair]) -> Iterable[Sequence[Any]]:
-        wanted = [pair for pair in pairs if pair[1]]
-        if not wanted:
-            return ()
-        return self._rows(statement, users={owner for owner, _ in wanted}, rows={row for _, row in wanted})
+        wanted = {pair for pair in pairs if pair[1]}
+        return self._driver.rows(statement, self._statements.pairs(sorted(wanted))) if wanted else ()
 
     def _undo(self) -> None:
         for place, key, before in reversed(self._journal):
