@@ -1,10 +1,10 @@
 """The statements of a deciding transaction, built once per engine: ids travel in one parameter."""
 
-import json
 from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -114,11 +114,11 @@ class Statements:
         """Return pairs of a user's id and a row's as the parameters that `_each` binds."""
         if self._array:
             return {"users": [user for user, _ in values], "rows": [row for _, row in values]}
-        return {"pairs": json.dumps(list(values))}
+        return {"pairs": _json(values)}
 
     def ids(self, values: Collection[str]) -> Any:
         """Return `values` as the one parameter that `_among` binds."""
-        return sorted(values) if self._array else json.dumps(sorted(values))
+        return sorted(values) if self._array else _json(sorted(values))
 
     def _among(self, column: ColumnElement[str], name: str) -> ColumnElement[bool]:
         if self._array:
@@ -213,6 +213,10 @@ class Statements:
         named = self._each()
         owned = and_(table.c.user_id == named.c.user_id, column == named.c.id)
         return select(table).select_from(named.join(table, owned))
+
+
+def _json(values: Collection[Any]) -> str:
+    return msgspec.json.encode(values).decode()
 
 
 def _update(table: Any, *key: str) -> Any:
