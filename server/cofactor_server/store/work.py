@@ -65,6 +65,7 @@ class Work:
         self._users: dict[str, User] = {}
         self._clients: dict[str, Client] = {}
         self._authenticators: dict[str, dict[str, Authenticator]] = {}
+        self._references: dict[tuple[str, ...], tuple[str, str | None]] = {}  # kind and unique reference, as stored
         self._before: dict[Pair, Authenticator | None] = {}  # what the decision under way has changed
         self._challenges: dict[Pair, Challenge] = {}
         self._families: dict[Pair, RefreshFamily] = {}
@@ -281,7 +282,7 @@ class Work:
         s = self._statements
         if written := self._sorted("users"):
             self._driver.many(s.update_users, [rows.of_user(user) for _, user in written])
-        self._save("authenticators", rows.of_authenticator, s.insert_authenticators, s.update_authenticators)
+        self._save_authenticators()
         self._save("challenges", rows.of_challenge, s.insert_challenges, s.update_challenges)
         self._save("families", rows.of_refresh_family, s.insert_families, s.update_families)
         for table, statement in (
@@ -305,8 +306,9 @@ class Work:
         statements = self._statements
         for row in self._of_users(statements.authenticators, (n.user_id for n in needs if n.authenticators)):
             user_id, id_ = row[0], row[1]
-            self._authenticators.setdefault(user_id, {})[id_] = rows.authenticator(row)
-            self._stored.add(("authenticators", user_id, id_))
+            authenticator = rows.authenticator(row)
+            self._authenticators.setdefault(user_id, {})[id_] = authenticator
+            self._references[user_id, id_] = (authenticator.kind, authenticator.unique_ref)
         for user_id, token_id, expires_at in self._owned(statements.spent, [(n.user_id, n.token_id) for n in needs]):
             self._spent[user_id, token_id] = expires_at
         challenges = [
@@ -366,6 +368,25 @@ class Work:
     def _sorted(self, table: str) -> list[tuple[tuple[str, ...], Any]]:
         """Return what is to be written to a table, in the order of its key: every transaction locks in one order."""
         return sorted(self._written.get(table, {}).items(), key=itemgetter(0))
+
+    def _save_authenticators(self) -> None:
+        new, moved, changed = [], [], []
+        for key, value in self._sorted("authenticators"):
+            reference = self._references.get(key)
+            if reference is None:
+                new.append(rows.of_authenticator(value))
+            elif reference == (value.kind, value.unique_ref):
+                changed.append(rows.of_authenticator(value))
+            else:
+                moved.append(rows.of_authenticator(value))
+        s = self._statements
+        for statement, written in (
+            (s.insert_authenticators, new),
+            (s.update_references, moved),
+            (s.update_authenticators, changed),
+        ):
+            if written:
+                self._driver.many(statement, written)
 
     def _save(self, table: str, of: Callable[[Any], dict[str, Any]], insert: Prepared, update: Prepared) -> None:
         written = self._sorted(table)
