@@ -100,6 +100,7 @@ def requests(keyring: Keyring, clock: Clock, client_id: str, people: int) -> Ite
     now = clock.now()
     for number in range(people):
         p = person(number)
+        began = now - people + number  # each at an instant of its own, as logins do, and redeemed in that order
         login = Login(
             id=new_id(entropy, ""),
             user_id=p.user_id,
@@ -109,9 +110,9 @@ def requests(keyring: Keyring, clock: Clock, client_id: str, people: int) -> Ite
             audience=API,
             methods=("pwd",),
             first_factor=FirstFactor.PASSWORD,
-            first_factor_at=now,
-            issued_at=now,
-            expires_at=now + MFA_TOKEN_LIFE,
+            first_factor_at=began,
+            issued_at=began,
+            expires_at=began + MFA_TOKEN_LIFE,
         )
         otp = totp(base64.b32encode(p.secret).decode(), now // SECOND)
         grant = pb.MfaOtpGrant(mfa_token=sealer.seal(PURPOSE, encode(login)), otp=otp)
