@@ -85,8 +85,10 @@ def enrolled(authenticators: Iterable[Authenticator]) -> bool:
     still counts, so that exhausting it never opens the way to enroll another. Recovery codes do not count, and neither
     does a profile address that nobody enrolled.
     """
-    confirmed = (State.ACTIVE, State.DISABLED)
-    return any(a.state in confirmed and a.kind != RECOVERY_CODE and not a.implicit for a in authenticators)
+    for a in authenticators:
+        if (a.state is State.ACTIVE or a.state is State.DISABLED) and a.kind != RECOVERY_CODE and not a.implicit:
+            return True
+    return False
 
 
 def held(authenticators: Iterable[Authenticator]) -> int:

@@ -253,8 +253,8 @@ class RedeemOtp(Value, frozen=True):
         mine = work.authenticators(login.user_id)
         is_enrolled = enrolled(mine)
         purpose = Purpose.ENROLL if login.by_access_token or not is_enrolled else Purpose.LOGIN
-        otps = [a for a in mine if a.kind in OTP_KINDS and answers_for(a, login, purpose, now)]
-        otps = [a for a in otps if self.redeemer.guessing.serves(a.kind)]
+        serves = self.redeemer.guessing.serves
+        otps = [a for a in mine if a.kind in OTP_KINDS and answers_for(a, login, purpose, now) and serves(a.kind)]
         if self.authenticator_id:
             otps = [a for a in otps if a.id == self.authenticator_id]
             if not otps:
