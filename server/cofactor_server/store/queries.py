@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import Connection, Text, and_, bindparam, cast, select
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.browsers import Browser
@@ -19,10 +19,11 @@ from cofactor_server.store import tables as t
 _CLIENT = select(t.clients).where(t.clients.c.id == bindparam("id"))
 _USER = select(t.users).where(t.users.c.id == bindparam("id"))
 _USER_BY_NAME = select(t.users).where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
-_LOGIN = (
-    select(t.users, t.sources.c.seen_at.label("source_seen_at"))
-    .outerjoin(t.sources, and_(t.sources.c.user_id == t.users.c.id, t.sources.c.source == bindparam("source")))
-    .where(t.users.c.realm == bindparam("realm"), t.users.c.subject == bindparam("subject"))
+_ASKED = select(*(cast(bindparam(part), Text).label(part) for part in ("realm", "subject"))).subquery()
+_LOGIN = select(t.users, t.sources.c.seen_at.label("source_seen_at")).select_from(
+    _ASKED.outerjoin(t.users, and_(t.users.c.realm == _ASKED.c.realm, t.users.c.subject == _ASKED.c.subject)).outerjoin(
+        t.sources, and_(t.sources.c.user_id == t.users.c.id, t.sources.c.source == bindparam("source"))
+    )
 )
 _NOBODY = (*rows.of_user(User("", "", "", "", 0, False, 0)).values(), None)
 _SEEN_AT = select(t.sources.c.seen_at).where(
@@ -79,13 +80,15 @@ def user_named(connection: Connection, realm: str, subject: str) -> User | None:
 def login(connection: Connection, realm: str, subject: str, source: str, now: int) -> tuple[User | None, bool]:
     """Return the user of a name in a realm, and whether that user completed MFA from `source` lately.
 
-    It is one statement, and makes a user of nobody's row, so that it takes as long where there is no such user.
+    It is one statement, which has a row for nobody too, and a user is made of that: so it takes as long where there is
+    no such user.
     """
-    row = connection.execute(_LOGIN, {"realm": realm, "subject": subject, "source": source}).first()
-    *columns, seen_at = _NOBODY if row is None else row
+    row = connection.execute(_LOGIN, {"realm": realm, "subject": subject, "source": source}).one()
+    unknown = row.id is None
+    *columns, seen_at = _NOBODY if unknown else row
     user = rows.user(columns)
     known = bool(source) and seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
-    return (None, False) if row is None else (user, known)
+    return (None, False) if unknown else (user, known)
 
 
 def knows(connection: Connection, user_id: str, source: str, now: int) -> bool:
