@@ -70,7 +70,7 @@ class Driver:
         of_driver = dialect.loaded_dbapi.Error
         if not isinstance(error, of_driver):
             raise error
-        lost = dialect.is_disconnect(error, None, None)
+        lost = dialect.is_disconnect(error, self._connection.connection, self._cursor)
         if lost:
             self._connection.invalidate(error)
         raise DBAPIError.instance(
