@@ -116,7 +116,7 @@ class Statements:
         """Return pairs of a user's id and a row's as the parameters that `_each` binds."""
         if self._array:
             return {"users": [user for user, _ in values], "rows": [row for _, row in values]}
-        return {"pairs": _json(values)}
+        return {"pairs": _json(list(values))}
 
     def ids(self, values: Collection[str]) -> Any:
         """Return `values` as the one parameter that `_among` binds."""
@@ -217,7 +217,7 @@ class Statements:
         return select(table).select_from(named.join(table, owned))
 
 
-def _json(values: Collection[Any]) -> str:
+def _json(values: list[Any]) -> str:
     return msgspec.json.encode(values).decode()
 
 
