@@ -300,23 +300,22 @@ class Application:
             ),
         )
         self._metrics = Metrics(self.metrics)
-        self._admission = Admission(
-            callers := Callers(
-                records=records,
-                logins=logins,
-                access_tokens=access_tokens,
-                assertions=Assertions(deployment, records, clock),
-                operator_tokens=self.operator_tokens,
-                switches=self.switches,
-                clock=clock,
-            ),
-            sources := Sources(c.trusted_proxies),
+        callers = Callers(
+            records=records,
+            logins=logins,
+            access_tokens=access_tokens,
+            assertions=Assertions(deployment, records, clock),
+            operator_tokens=self.operator_tokens,
+            switches=self.switches,
+            clock=clock,
         )
+        sources = Sources(c.trusted_proxies)
+        self._admission = Admission(callers, sources)
         self._admin_admission = Admission(callers, sources, ADMIN_RULES)
 
     def interceptor(self) -> Interceptor:
         """Return an interceptor for one more server."""
-        return Interceptor(self._admission, self._metrics, self._bursts, access_log=self.configuration.access_log)
+        return self._surrounding(self._admission)
 
     def local_channel(self) -> LocalChannel:
         """Return a channel to the services within this process."""
@@ -328,18 +327,18 @@ class Application:
 
     def admin_channel(self) -> LocalChannel:
         """Return a channel to what operators do, within this process."""
-        channel = LocalChannel([self._admin_interceptor()])
+        channel = LocalChannel([self._surrounding(self._admin_admission)])
         admin_server.register(channel, self.admin)
         return channel
 
     def admin_server(self) -> grpc.aio.Server:
         """Return a server of what operators do and of nothing else, which listens nowhere yet."""
-        server = grpc.aio.server(interceptors=[self._admin_interceptor()], options=options())
+        server = grpc.aio.server(interceptors=[self._surrounding(self._admin_admission)], options=options())
         admin_server.register(server, self.admin)
         return server
 
-    def _admin_interceptor(self) -> Interceptor:
-        return Interceptor(self._admin_admission, self._metrics, access_log=self.configuration.access_log)
+    def _surrounding(self, admission: Admission) -> Interceptor:
+        return Interceptor(admission, self._metrics, self._bursts, access_log=self.configuration.access_log)
 
     def management(self) -> FastAPI:
         """Return the Management API, which is served on an address of its own."""

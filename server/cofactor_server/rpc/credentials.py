@@ -7,6 +7,7 @@ from typing import TypeAlias
 from urllib.parse import unquote_plus
 
 from cofactor_server.errors import InvalidClient
+from cofactor_server.rpc.convert.fields import VISIBLE
 
 MAX_CLIENT_ID = 128
 MAX_SECRET = 512
@@ -132,8 +133,7 @@ def _same(earlier: str | None, value: str, limit: int) -> str:
 def _bearer(earlier: str | None, value: str) -> str | None:
     if not value:
         return earlier
-    visible = value.isascii() and value.isprintable() and " " not in value
-    if len(value) > MAX_TOKEN or not visible or earlier not in (None, value):
+    if len(value) > MAX_TOKEN or not VISIBLE.fits(value) or earlier not in (None, value):
         return ""
     return value
 
