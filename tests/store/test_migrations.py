@@ -5,18 +5,23 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from cofactor_server.store import deployments, schema
+from cofactor_server.domain.events import Event, EventName
+from cofactor_server.store import deployments, rows, schema
+from cofactor_server.store import tables as t
 from cofactor_server.store.database import Database, open_database
 from cofactor_server.store.tables import metadata
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, insert, inspect, select
 
 from tests import world
 from tests.store.worlds import ENTROPY, opened
@@ -34,17 +39,48 @@ async def test_migrations_make_exactly_the_tables(database_url: str) -> None:
         assert await database.transact(_differences) == []
 
 
-async def test_primary_keys_begin_with_the_user_where_a_user_has_rows(database_url: str) -> None:
+async def _keys(database: Database) -> dict[str, list[str]]:
+    """Return the primary key of every table in which users have rows."""
+    return await database.read(
+        lambda connection: {
+            table.name: inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            for table in metadata.sorted_tables
+            if "user_id" in table.c
+        }
+    )
+
+
+async def test_primary_keys_begin_with_the_user_where_a_user_has_rows(database_url: str, engine: str) -> None:
     async with opened(database_url) as database:
-        keys = await database.read(
-            lambda connection: {
-                table.name: inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
-                for table in metadata.sorted_tables
-                if "user_id" in table.c
-            }
-        )
-    assert keys
-    assert {key[0] for key in keys.values()} == {"user_id"}
+        keys = await _keys(database)
+    in_order_of_time = {"events"} if engine == "sqlite" else set()
+    assert {table for table, key in keys.items() if key[0] != "user_id"} == in_order_of_time
+    assert keys["spent"] == ["user_id", "token_id"]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+async def test_events_of_before_are_there_when_they_are_put_in_order(database_url: str) -> None:
+    def revise(change: Callable[[Config, str], None], revision: str) -> Callable[[Connection], None]:
+        def revised(connection: Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            change(config, revision)
+
+        return revised
+
+    happened = [Event(f"usr_{n % 3}", EventName.LOGIN_COMPLETED, 10 - n) for n in range(10)]
+    written = [rows.of_event(event, f"{event.time:014x}") for event in happened]
+    async with opened(database_url) as database:
+        await database.transact(revise(command.downgrade, "0012"))
+        assert (await _keys(database))["events"] == ["user_id", "id"]
+        await database.transact(lambda connection: connection.execute(insert(t.events), written))
+
+        await database.transact(revise(command.upgrade, "head"))
+
+        kept = await database.read(lambda connection: connection.execute(select(t.events)).mappings().all())
+        assert [dict(row) for row in kept] == sorted(written, key=itemgetter("id"))
+        assert (await _keys(database))["events"] == ["id", "user_id"]
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:

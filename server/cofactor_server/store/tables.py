@@ -272,7 +272,7 @@ events = _table(
     _text("authenticator_id"),
     _text("source"),
     Column("details", Text, nullable=False),
-    PrimaryKeyConstraint("user_id", "id"),
+    PrimaryKeyConstraint("user_id", "id"),  # on SQLite the other way round (migration 0013)
     comment="what happened; ids grow with time, so that a user's events lie in order",
 )
 

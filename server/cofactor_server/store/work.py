@@ -255,7 +255,7 @@ class Work:
 
     def record(self, event: Event) -> None:
         """Record what happened."""
-        # Ids that grow with time keep a user's events in order where a table is kept in that of its key.
+        # Ids that grow with time keep a user's events in order; on SQLite everybody's, so that a batch is on one page.
         self._append(self._events, rows.of_event(event, f"{event.time:014x}{self._entropy.octets(6).hex()}"))
 
     def notify(self, notice: Notice) -> None:
