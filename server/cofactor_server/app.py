@@ -29,7 +29,7 @@ from cofactor_server.rpc.grpc_web import page_methods
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
-from cofactor_server.rpc.server import Services, options, register
+from cofactor_server.rpc.server import Services, new_server, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.answering import Answering, Answers
@@ -333,7 +333,7 @@ class Application:
 
     def admin_server(self) -> grpc.aio.Server:
         """Return a server of what operators do and of nothing else, which listens nowhere yet."""
-        server = grpc.aio.server(interceptors=[self._surrounding(self._admin_admission)], options=options())
+        server = new_server([self._surrounding(self._admin_admission)])
         admin_server.register(server, self.admin)
         return server
 

@@ -17,7 +17,7 @@ from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer, add_TokenServiceServicer_to_server
 from cofactor_server.app import Configuration, opened
 from cofactor_server.domain.clients import MFA_GRANTS, Capability
-from cofactor_server.rpc.server import build_server, listen, options
+from cofactor_server.rpc.server import build_server, listen, new_server
 from cofactor_server.services.operators import NewClient
 from cofactor_server.serving.running import collect_rarely
 from cofactor_server.store.group_commit import Limits
@@ -70,7 +70,7 @@ class Empty(TokenServiceServicer):
 
 def bare_server(token_length: int) -> grpc.aio.Server:
     """Return a server with the transport settings of ours and nothing else of it."""
-    server = grpc.aio.server(options=options())
+    server = new_server()
     add_TokenServiceServicer_to_server(Empty(token_length), server)  # type: ignore[abstract]  # one method is called
     return server
 

@@ -13,7 +13,7 @@ from cofactor.v1 import tokens_pb2
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.rpc.callers import RULES, RuleMissing
 from cofactor_server.rpc.local import LocalChannel
-from cofactor_server.rpc.server import PlaintextRefused, announce, build_server, drain, listen, register
+from cofactor_server.rpc.server import SERVICES, PlaintextRefused, announce, build_server, drain, listen, register
 from cofactor_server.rpc.tls import TlsFiles, TlsUnusable
 from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -165,6 +165,14 @@ async def test_a_second_single_process_does_not_share_the_port() -> None:
     sharing = another(reuse_port=True)
     shared = listen(sharing, "127.0.0.1:0")
     assert listen(another(reuse_port=True), f"127.0.0.1:{shared}") == shared
+
+
+async def test_a_call_costs_the_same_however_many_methods_there_are() -> None:
+    idle = len(asyncio.all_tasks())
+    async with on_a_socket() as edge:
+        assert len((await edge.tokens.GetJsonWebKeySet(KEYS)).keys) == 1
+        # grpc.aio waits at each call for a task of each method that is registered by itself.
+        assert len(asyncio.all_tasks()) - idle < 5 < len(SERVICES)
 
 
 async def test_a_request_over_64_kib_is_refused() -> None:
