@@ -1,5 +1,6 @@
 """Time and chance: the only module that asks the machine for either."""
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ class SystemEntropy:
 
     def octets(self, size: int) -> bytes:
         """Return `size` random octets."""
-        return secrets.token_bytes(size)
+        return os.urandom(size)
 
     def choose(self, alphabet: Sequence[str], length: int) -> str:
         """Return `length` symbols drawn independently and evenly from `alphabet`."""

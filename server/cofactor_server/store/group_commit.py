@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 from tenacity import (
     AsyncRetrying,
     RetryError,
@@ -103,25 +103,31 @@ class GroupCommit:
         self._alone: set[asyncio.Task[None]] = set()
         self._alone_at_once = asyncio.Semaphore(self._limits.alone)
 
-    @contextmanager
-    def under_way(self, client_id: str) -> Iterator[None]:
+    def under_way(self, client_id: str) -> "UnderWay":
         """Announce a call that will want something decided, before any of its tokens is opened.
 
         Raises:
-            TooManyRequests: The queue, or the client's quarter of it, is full; nothing was done.
+            TooManyRequests: When entered: the queue, or the client's quarter of it, is full; nothing was done.
         """
-        if self._full() or self._per_client.get(client_id, 0) >= self._limits.queue // 4:
+        return UnderWay(self, client_id)
+
+    def enter(self, client_id: str) -> None:
+        """Count a call; see `under_way`."""
+        theirs = self._per_client.get(client_id, 0)
+        if self._full() or theirs >= self._limits.queue // 4:
             raise TooManyRequests(retry_after=1)
         self._under_way += 1
-        self._per_client[client_id] = self._per_client.get(client_id, 0) + 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._per_client[client_id] -= 1
-            if not self._per_client[client_id]:
-                del self._per_client[client_id]
-            self._arrived()
+        self._per_client[client_id] = theirs + 1
+
+    def leave(self, client_id: str) -> None:
+        """Count a call no more."""
+        self._under_way -= 1
+        theirs = self._per_client[client_id] - 1
+        if theirs:
+            self._per_client[client_id] = theirs
+        else:
+            del self._per_client[client_id]
+        self._arrived()
 
     async def decide(self, decision: Decision[V], *, deadline: float | None = None) -> V:
         """Have `decision` decided and committed, and return its verdict.
@@ -275,16 +281,9 @@ class GroupCommit:
             missing = work.load([item.needs for item in batch], skip_locked=skip_locked)
             return [_decide(work, item, missing if skip_locked else frozenset()) for item in batch], work
 
-        change = deciding(self._database.statements, self._entropy, decide, self._addresses_of)
-        verdicts: list[Any] = []
-        work = None
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(Contention) & retry_if_not_exception_type(LockTimeout),
-            stop=stop_after_attempt(self._limits.attempts),
-            wait=wait_random_exponential(multiplier=0.005, max=0.1),
-        ):
-            with attempt:
-                verdicts, work = await self._database.transact(change)
+        verdicts, work = await self._transact(
+            deciding(self._database.statements, self._entropy, decide, self._addresses_of)
+        )
         left_out = []
         for item, verdict in zip(batch, verdicts, strict=True):
             if isinstance(verdict, _Skipped):
@@ -293,9 +292,39 @@ class GroupCommit:
                 self._refuse([item], Internal())
             else:
                 self._end(item, verdict)
-        if work is not None and (work.changed or work.changed_near):
+        if work.changed or work.changed_near:
             self._signals.publish(work.changed, work.changed_near)
         return left_out
+
+    async def _transact(self, change: Callable[[Connection], V]) -> V:
+        try:
+            return await self._database.transact(change)
+        except LockTimeout:
+            raise
+        except Contention:
+            pass  # few batches come here, and for the others tenacity would cost as much as their commit
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Contention) & retry_if_not_exception_type(LockTimeout),
+            stop=stop_after_attempt(self._limits.attempts - 1),
+            wait=wait_random_exponential(multiplier=0.005, max=0.1),
+        )
+        return await retrying(self._database.transact, change)
+
+
+class UnderWay:
+    """A call that will want something decided, or is having it decided; made by `GroupCommit.under_way`."""
+
+    __slots__ = ("_client_id", "_group")
+
+    def __init__(self, group: GroupCommit, client_id: str) -> None:
+        self._group = group
+        self._client_id = client_id
+
+    def __enter__(self) -> None:
+        self._group.enter(self._client_id)
+
+    def __exit__(self, *_: object) -> None:
+        self._group.leave(self._client_id)
 
 
 class _Skipped:
