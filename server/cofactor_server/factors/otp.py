@@ -48,6 +48,11 @@ class Codes(pyotp.OTP):
         """Return the secret."""
         return self._octets
 
+    @staticmethod
+    def int_to_bytestring(i: int, *, padding: int = 8) -> bytes:
+        """Return what moves, in so many octets (RFC 4226 section 5.2); pyotp puts it together octet by octet."""
+        return i.to_bytes(padding, "big")
+
 
 def checked_algorithm(algorithm: str) -> Algorithm:
     """Return the hash function, or raise InvalidRequest."""

@@ -1,5 +1,6 @@
 """Opaque tokens that carry their content sealed: mfa_token, oob_code, remember token."""
 
+from functools import cache
 from typing import Final
 
 from cofactor_server.domain.encoding import base64url, framed, from_base64url
@@ -31,7 +32,7 @@ class TokenSealer:
         Raises:
             ValueError: The token would be longer than 4,096 characters.
         """
-        text = base64url(self._keyring.seal(f"token {purpose}", payload, framed(purpose, self._issuer)))
+        text = base64url(self._keyring.seal(f"token {purpose}", payload, _token(purpose, self._issuer)))
         if len(text) > LONGEST:
             raise ValueError(f"a token of {len(text)} characters would not be opened again")
         return text
@@ -52,4 +53,9 @@ class TokenSealer:
             sealed = from_base64url(text)
         except ValueError:
             raise SealBroken("not base64url") from None
-        return self._keyring.open(f"token {purpose}", sealed, framed(purpose, self._issuer))
+        return self._keyring.open(f"token {purpose}", sealed, _token(purpose, self._issuer))
+
+
+@cache
+def _token(purpose: str, issuer: str) -> bytes:
+    return framed(purpose, issuer)
