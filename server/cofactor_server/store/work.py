@@ -44,6 +44,49 @@ class Needs(Value, frozen=True):
     browser_id: str = ""
 
 
+class _Wanted:
+    """The rows that decisions need, table by table: users, or pairs of a user's id and a row's."""
+
+    __slots__ = (
+        "authenticators",
+        "browsers",
+        "challenges",
+        "families",
+        "outcomes",
+        "pending_challenges",
+        "sources",
+        "tokens",
+    )
+
+    def __init__(self, needs: Sequence[Needs]) -> None:
+        self.authenticators: set[str] = set()
+        self.pending_challenges: set[str] = set()
+        self.tokens: set[Pair] = set()
+        self.challenges: set[Pair] = set()
+        self.families: set[Pair] = set()
+        self.outcomes: set[Pair] = set()
+        self.sources: set[Pair] = set()
+        self.browsers: set[Pair] = set()
+        for need in needs:
+            user_id = need.user_id
+            if need.authenticators:
+                self.authenticators.add(user_id)
+            if need.pending_challenges:
+                self.pending_challenges.add(user_id)
+            if need.token_id:
+                self.tokens.add((user_id, need.token_id))
+            if need.challenge_id:
+                self.challenges.add((user_id, need.challenge_id))
+            if need.family_id:
+                self.families.add((user_id, need.family_id))
+            if need.request_id:
+                self.outcomes.add((user_id, need.request_id))
+            if need.source:
+                self.sources.add((user_id, need.source))
+            if need.browser_id:
+                self.browsers.add((user_id, need.browser_id))
+
+
 class Work:
     """Reads and writes of one transaction; never handed out beyond it.
 
@@ -303,47 +346,46 @@ class Work:
         self._driver.close()
 
     def _load_owned(self, needs: Sequence[Needs]) -> None:
-        statements = self._statements
-        for row in self._of_users(statements.authenticators, (n.user_id for n in needs if n.authenticators)):
+        statements, wanted = self._statements, _Wanted(needs)
+        for row in self._of_users(statements.authenticators, wanted.authenticators):
             user_id, id_ = row[0], row[1]
             authenticator = rows.authenticator(row)
             self._authenticators.setdefault(user_id, {})[id_] = authenticator
             self._references[user_id, id_] = (authenticator.kind, authenticator.unique_ref)
-        for user_id, token_id, expires_at in self._owned(statements.spent, [(n.user_id, n.token_id) for n in needs]):
+        for user_id, token_id, expires_at in self._owned(statements.spent, wanted.tokens):
             self._spent[user_id, token_id] = expires_at
         challenges = [
-            *self._owned(statements.challenges, [(n.user_id, n.challenge_id) for n in needs]),
-            *self._of_users(statements.pending_challenges, (n.user_id for n in needs if n.pending_challenges)),
+            *self._owned(statements.challenges, wanted.challenges),
+            *self._of_users(statements.pending_challenges, wanted.pending_challenges),
         ]
         for row in challenges:
             challenge = rows.challenge(row)
             self._challenges[challenge.user_id, challenge.id] = challenge
             self._stored.add(("challenges", challenge.user_id, challenge.id))
-        for row in self._owned(statements.families, [(n.user_id, n.family_id) for n in needs]):
+        for row in self._owned(statements.families, wanted.families):
             family = rows.refresh_family(row)
             self._families[family.user_id, family.id] = family
             self._stored.add(("families", family.user_id, family.id))
-        for row in self._owned(statements.outcomes, [(n.user_id, n.request_id) for n in needs]):
+        for row in self._owned(statements.outcomes, wanted.outcomes):
             outcome = rows.outcome(row)
             self._outcomes[outcome.user_id, outcome.client_id, outcome.request_id] = outcome
-        for user_id, id_, client_id, *_ in self._owned(statements.browsers, [(n.user_id, n.browser_id) for n in needs]):
+        for user_id, id_, client_id, *_ in self._owned(statements.browsers, wanted.browsers):
             self._browsers[user_id, id_] = client_id
-        for user_id, source, seen_at in self._owned(statements.sources, [(n.user_id, n.source) for n in needs]):
+        for user_id, source, seen_at in self._owned(statements.sources, wanted.sources):
             self._sources[user_id, source] = seen_at
-        if sources := {n.source for n in needs if n.source}:
+        if wanted.sources:
+            sources = {source for _, source in wanted.sources}
             for source, full_at in self._rows(statements.source_budgets, rows=sources):
                 self._source_full_at[source] = full_at
 
-    def _of_users(self, statement: Prepared, owners: Iterable[str]) -> Iterable[Sequence[Any]]:
-        users = set(owners)
+    def _of_users(self, statement: Prepared, users: set[str]) -> Iterable[Sequence[Any]]:
         return self._rows(statement, users=users) if users else ()
 
     def _rows(self, statement: Prepared, **ids: set[str]) -> Sequence[Sequence[Any]]:
         return self._driver.rows(statement, {name: self._statements.ids(values) for name, values in ids.items()})
 
-    def _owned(self, statement: Prepared, pairs: Iterable[Pair]) -> Iterable[Sequence[Any]]:
-        wanted = {pair for pair in pairs if pair[1]}
-        return self._driver.rows(statement, self._statements.pairs(sorted(wanted))) if wanted else ()
+    def _owned(self, statement: Prepared, pairs: set[Pair]) -> Iterable[Sequence[Any]]:
+        return self._driver.rows(statement, self._statements.pairs(sorted(pairs))) if pairs else ()
 
     def _undo(self) -> None:
         for place, key, before in reversed(self._journal):
