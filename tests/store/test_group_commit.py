@@ -15,7 +15,8 @@ from cofactor_server.store import accounts
 from cofactor_server.store import tables as t
 from cofactor_server.store.database import Database
 from cofactor_server.store.group_commit import GroupCommit, Limits
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from sqlalchemy import Connection, event, select
 
 from tests.store.test_database import failure

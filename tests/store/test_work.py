@@ -13,7 +13,8 @@ from cofactor_server.domain.values import replace
 from cofactor_server.store import rows
 from cofactor_server.store import tables as t
 from cofactor_server.store.database import Contention, Database, deciding
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from sqlalchemy import func, select
 
 from tests.store.test_rows import AUTHENTICATOR, CHALLENGE, CLIENT, FAMILY, OUTCOME

@@ -13,7 +13,8 @@ from cofactor_server.domain.users import User
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.store import accounts, schema
 from cofactor_server.store.database import Database, PostgresDatabase, SqliteDatabase, deciding, open_database
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 

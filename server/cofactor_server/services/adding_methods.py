@@ -28,7 +28,8 @@ from cofactor_server.factors.totp import totp_credential
 from cofactor_server.seams import new_id
 from cofactor_server.services.credentials import remove
 from cofactor_server.services.enrolling import Enrolling
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 Added = list[list[Authenticator]]
 """By method, in the order in which they were asked for."""

@@ -34,7 +34,8 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.standing import login_refusal, user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store import queries
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class Answering(Value, frozen=True):

@@ -11,7 +11,8 @@ from cofactor_server.errors import CofactorError, InvalidPublicKeyCredential, Oo
 from cofactor_server.services.binding import bound
 from cofactor_server.services.guessing import Candidate, NotProven, Proven
 from cofactor_server.services.redeeming import Redeemer, Request
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class RedeemWebAuthn(Value, frozen=True):

@@ -37,7 +37,8 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.recovery_codes import ReplaceRecoveryCodes
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from cofactor_server.errors import (
 )
 from cofactor_server.services.standing import login_refusal, ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.sending import charge, count_prompt, messages_left, prompts_refused
 from cofactor_server.services.standing import login_refusal
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 NOTHING_SUPPORTED = "Currently there is no supported challenge available."
 

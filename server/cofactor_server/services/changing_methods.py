@@ -21,7 +21,8 @@ from cofactor_server.seams import Clock
 from cofactor_server.services.credentials import linked, remove
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.recovery_codes import made_valid
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class ChangeMethod(Value, frozen=True):

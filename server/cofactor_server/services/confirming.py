@@ -28,7 +28,8 @@ from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotP
 from cofactor_server.services.recovery_codes import made_valid
 from cofactor_server.services.standing import ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class Begun(Value, frozen=True):

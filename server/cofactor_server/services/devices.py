@@ -22,9 +22,10 @@ from cofactor_server.services.pairing import Pair, Pairing
 from cofactor_server.services.records import Records
 from cofactor_server.services.watchers import Watchers
 from cofactor_server.store import queries
+from cofactor_server.store.needs import Needs
 from cofactor_server.store.signals import Signals
 from cofactor_server.store.statements import Statements
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.work import Work
 from cofactor_server.vault.keyring import SealBroken
 from cofactor_server.vault.tokens import TokenSealer
 

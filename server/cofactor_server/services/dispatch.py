@@ -19,7 +19,8 @@ from cofactor_server.services.credentials import Credentials, remove
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.postage import Postage
 from cofactor_server.services.sending import Sender, refund
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 log = structlog.get_logger("cofactor")
 

@@ -35,7 +35,8 @@ from cofactor_server.services.authority import Authority
 from cofactor_server.services.challenges import Prepared, prepare
 from cofactor_server.services.credentials import Credentials, remove
 from cofactor_server.services.sending import charge, messages_left
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class Enrolling(Value, frozen=True):

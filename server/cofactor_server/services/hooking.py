@@ -16,8 +16,9 @@ from cofactor_server.domain.policies import Ruling
 from cofactor_server.errors import LoginDenied
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.policy import Policy
+from cofactor_server.store.needs import Needs
 from cofactor_server.store.queries import Account
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.work import Work
 
 
 class Hook(Protocol):

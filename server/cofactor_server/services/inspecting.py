@@ -15,7 +15,8 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.refreshing import Presented, RefreshTokens, RevokeFamily
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from cofactor_server.vault.digests import same, sha256
 
 INACTIVE = Introspection(active=False)

@@ -23,7 +23,8 @@ from cofactor_server.services.operators import Missing
 from cofactor_server.services.records import Records
 from cofactor_server.services.sending import Sender, charge
 from cofactor_server.store import tickets
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from cofactor_server.vault.digests import sha256
 
 PAGE = "mfa/enrollment"

@@ -12,7 +12,8 @@ from cofactor_server.factors.registry import Registered
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.credentials import remove
 from cofactor_server.services.enrolling import Enrolling
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 @dataclass(frozen=True, slots=True)

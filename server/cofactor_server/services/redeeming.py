@@ -48,7 +48,8 @@ from cofactor_server.services.remembering import Browsers
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import party_refusal, token_refusal
 from cofactor_server.services.trails import Trail
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 
 class Request(Value, frozen=True):

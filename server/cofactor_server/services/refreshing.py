@@ -23,7 +23,8 @@ from cofactor_server.errors import (
 from cofactor_server.seams import SECOND, Clock, Entropy, new_id
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.services.standing import client_refusal
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.digests import same, sha256
 from cofactor_server.vault.keyring import Keyring, SealBroken

@@ -12,7 +12,8 @@ from cofactor_server.domain.logins import Login
 from cofactor_server.domain.users import User
 from cofactor_server.seams import DAY, Clock
 from cofactor_server.services.standing import client_refusal, user_refusal
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 from cofactor_server.vault.keyring import SealBroken
 from cofactor_server.vault.tokens import TokenSealer
 

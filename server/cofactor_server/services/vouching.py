@@ -13,7 +13,8 @@ from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, UserBlocked, VouchRefused
 from cofactor_server.seams import SECOND
 from cofactor_server.services.standing import client_refusal
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.needs import Needs
+from cofactor_server.store.work import Work
 
 AHEAD = 5 * SECOND
 """How far in the future a first factor may seem to lie, for clocks that differ."""

@@ -25,10 +25,11 @@ from cofactor_server.services.records import Records
 from cofactor_server.services.trails import Trail
 from cofactor_server.services.watchers import Watchers
 from cofactor_server.store import watched
+from cofactor_server.store.needs import Needs
 from cofactor_server.store.signals import Signals
 from cofactor_server.store.statements import Statements
 from cofactor_server.store.watched import Stand
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.work import Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from tenacity import (
 from cofactor_server.errors import DeadlineExceeded, Internal, TooManyRequests, Unavailable
 from cofactor_server.seams import Entropy
 from cofactor_server.store.database import Contention, Database, DatabaseAway, LockTimeout, OutcomeUnknown, deciding
+from cofactor_server.store.needs import Needs
 from cofactor_server.store.rows import AddressesOf
 from cofactor_server.store.signals import Signals
-from cofactor_server.store.work import Needs, Work
+from cofactor_server.store.work import Work
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)

@@ -15,76 +15,17 @@ from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
-from cofactor_server.domain.values import Value
 from cofactor_server.seams import Entropy, new_id
 from cofactor_server.store import rows
 from cofactor_server.store.driver import Driver, Prepared
+from cofactor_server.store.needs import Needs, Pair, Wanted
 from cofactor_server.store.rows import AddressesOf, StoredOutcome
 from cofactor_server.store.statements import Statements
 
 V = TypeVar("V")
-Pair = tuple[str, str]
 
 _ABSENT: Any = object()
 _GREW: Any = object()
-
-
-class Needs(Value, frozen=True):
-    """What one decision reads, so that a batch reads each table once. Empty fields need nothing."""
-
-    user_id: str
-    client_id: str = ""
-    authenticators: bool = True
-    token_id: str = ""
-    challenge_id: str = ""
-    pending_challenges: bool = False
-    family_id: str = ""
-    request_id: str = ""
-    source: str = ""
-    browser_id: str = ""
-
-
-class _Wanted:
-    """The rows that decisions need, table by table: users, or pairs of a user's id and a row's."""
-
-    __slots__ = (
-        "authenticators",
-        "browsers",
-        "challenges",
-        "families",
-        "outcomes",
-        "pending_challenges",
-        "sources",
-        "tokens",
-    )
-
-    def __init__(self, needs: Sequence[Needs]) -> None:
-        self.authenticators: set[str] = set()
-        self.pending_challenges: set[str] = set()
-        self.tokens: set[Pair] = set()
-        self.challenges: set[Pair] = set()
-        self.families: set[Pair] = set()
-        self.outcomes: set[Pair] = set()
-        self.sources: set[Pair] = set()
-        self.browsers: set[Pair] = set()
-        for need in needs:
-            user_id = need.user_id
-            if need.authenticators:
-                self.authenticators.add(user_id)
-            if need.pending_challenges:
-                self.pending_challenges.add(user_id)
-            if need.token_id:
-                self.tokens.add((user_id, need.token_id))
-            if need.challenge_id:
-                self.challenges.add((user_id, need.challenge_id))
-            if need.family_id:
-                self.families.add((user_id, need.family_id))
-            if need.request_id:
-                self.outcomes.add((user_id, need.request_id))
-            if need.source:
-                self.sources.add((user_id, need.source))
-            if need.browser_id:
-                self.browsers.add((user_id, need.browser_id))
 
 
 class Work:
@@ -346,7 +287,7 @@ class Work:
         self._driver.close()
 
     def _load_owned(self, needs: Sequence[Needs]) -> None:
-        statements, wanted = self._statements, _Wanted(needs)
+        statements, wanted = self._statements, Wanted(needs)
         for row in self._of_users(statements.authenticators, wanted.authenticators):
             user_id, id_ = row[0], row[1]
             authenticator = rows.authenticator(row)
