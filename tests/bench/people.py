@@ -14,7 +14,7 @@ from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE, FirstFactor, Login
 from cofactor_server.domain.users import User
 from cofactor_server.factors.totp import TotpCredential
-from cofactor_server.seams import SECOND, SystemEntropy, new_id
+from cofactor_server.seams import SECOND, SystemEntropy, new_id_in_order
 from cofactor_server.services.logins import PURPOSE
 from cofactor_server.store import rows, tables
 from cofactor_server.store.database import open_database
@@ -102,7 +102,7 @@ def requests(keyring: Keyring, clock: Clock, client_id: str, people: int) -> Ite
         p = person(number)
         began = now - people + number  # each at an instant of its own, as logins do, and redeemed in that order
         login = Login(
-            id=new_id(entropy, ""),
+            id=new_id_in_order(entropy, began),
             user_id=p.user_id,
             epoch=1,
             client_id=client_id,

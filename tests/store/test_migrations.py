@@ -21,7 +21,7 @@ from cofactor_server.store.tables import metadata
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, Table, insert, inspect, select
 
 from tests import world
 from tests.store.worlds import ENTROPY, opened
@@ -53,13 +53,13 @@ async def _keys(database: Database) -> dict[str, list[str]]:
 async def test_primary_keys_begin_with_the_user_where_a_user_has_rows(database_url: str, engine: str) -> None:
     async with opened(database_url) as database:
         keys = await _keys(database)
-    in_order_of_time = {"events"} if engine == "sqlite" else set()
+    in_order_of_time = {"events", "spent"} if engine == "sqlite" else set()
     assert {table for table, key in keys.items() if key[0] != "user_id"} == in_order_of_time
-    assert keys["spent"] == ["user_id", "token_id"]
+    assert keys["authenticators"] == ["user_id", "id"]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-async def test_events_of_before_are_there_when_they_are_put_in_order(database_url: str) -> None:
+async def test_what_happened_before_is_there_when_it_is_put_in_order(database_url: str) -> None:
     def revise(change: Callable[[Config, str], None], revision: str) -> Callable[[Connection], None]:
         def revised(connection: Connection) -> None:
             config = Config()
@@ -70,17 +70,28 @@ async def test_events_of_before_are_there_when_they_are_put_in_order(database_ur
         return revised
 
     happened = [Event(f"usr_{n % 3}", EventName.LOGIN_COMPLETED, 10 - n) for n in range(10)]
-    written = [rows.of_event(event, f"{event.time:014x}") for event in happened]
+    events = [rows.of_event(event, f"{event.time:014x}") for event in happened]
+    spent = [{"user_id": f"usr_{n % 3}", "token_id": f"{10 - n:014x}", "expires_at": n} for n in range(10)]
     async with opened(database_url) as database:
         await database.transact(revise(command.downgrade, "0012"))
-        assert (await _keys(database))["events"] == ["user_id", "id"]
-        await database.transact(lambda connection: connection.execute(insert(t.events), written))
+        keys = await _keys(database)
+        assert (keys["events"], keys["spent"]) == (["user_id", "id"], ["user_id", "token_id"])
+        await database.transact(lambda connection: connection.execute(insert(t.events), events))
+        await database.transact(lambda connection: connection.execute(insert(t.spent), spent))
 
         await database.transact(revise(command.upgrade, "head"))
 
-        kept = await database.read(lambda connection: connection.execute(select(t.events)).mappings().all())
-        assert [dict(row) for row in kept] == sorted(written, key=itemgetter("id"))
-        assert (await _keys(database))["events"] == ["id", "user_id"]
+        assert await _all(database, t.events) == sorted(events, key=itemgetter("id"))
+        assert sorted(await _all(database, t.spent), key=itemgetter("expires_at")) == spent
+        keys = await _keys(database)
+        assert (keys["events"], keys["spent"]) == (["id", "user_id"], ["token_id", "user_id"])
+        indexes = await database.read(lambda connection: inspect(connection).get_indexes("spent"))
+        assert [index["column_names"] for index in indexes] == [["expires_at"]]
+
+
+async def _all(database: Database, table: Table) -> list[dict[str, object]]:
+    found = await database.read(lambda connection: connection.execute(select(table)).mappings().all())
+    return [dict(row) for row in found]
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:

@@ -7,7 +7,7 @@ from cofactor_server.domain.grants import MfaRequired, Target
 from cofactor_server.domain.logins import FirstFactor, Login
 from cofactor_server.domain.users import User
 from cofactor_server.errors import BearerInvalid, MfaTokenExpired, MfaTokenMalformed
-from cofactor_server.seams import Clock, Entropy, new_id
+from cofactor_server.seams import Clock, Entropy, new_id_in_order
 from cofactor_server.services.claims import AccessTokens
 from cofactor_server.services.policy import Requirement
 from cofactor_server.vault.keyring import SealBroken
@@ -61,7 +61,7 @@ class Logins:
         """
         now = self._clock.now()
         return Login(
-            id=new_id(self._entropy, ""),
+            id=new_id_in_order(self._entropy, now),
             user_id=user.id,
             epoch=user.epoch,
             client_id=client.id,

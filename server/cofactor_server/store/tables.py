@@ -158,7 +158,7 @@ spent = _table(
     Column("user_id", Text, nullable=False),
     Column("token_id", Text, nullable=False),
     _instant("expires_at"),
-    PrimaryKeyConstraint("user_id", "token_id"),
+    PrimaryKeyConstraint("user_id", "token_id"),  # on SQLite the other way round (migration 0013)
     Index(None, "expires_at"),
     comment="tokens that were used or revoked before their time",
 )

@@ -15,7 +15,7 @@ from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
-from cofactor_server.seams import Entropy, new_id
+from cofactor_server.seams import Entropy, new_id, new_id_in_order
 from cofactor_server.store import rows
 from cofactor_server.store.driver import Driver, Prepared
 from cofactor_server.store.needs import Needs, Pair, Wanted
@@ -239,8 +239,8 @@ class Work:
 
     def record(self, event: Event) -> None:
         """Record what happened."""
-        # Ids that grow with time keep a user's events in order; on SQLite everybody's, so that a batch is on one page.
-        self._append(self._events, rows.of_event(event, f"{event.time:014x}{self._entropy.octets(6).hex()}"))
+        # A user's events in order; on SQLite everybody's, so that a batch is on one page.
+        self._append(self._events, rows.of_event(event, new_id_in_order(self._entropy, event.time)))
 
     def notify(self, notice: Notice) -> None:
         """Have the user told, at least once, at every address known before the change (security.md 21)."""

@@ -1,4 +1,4 @@
-"""Events in the order of time on SQLite, where nobody splits them by user."""
+"""Events and used tokens in the order of time on SQLite, where nobody splits them by user."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,22 +10,25 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply: a table in the order of its key is written at its end, instead of on a page for every user.
+    """Apply: what is written together lies together, instead of on a page for every user.
 
     Engines that more than one machine can be have the users first, by whom they split (design part 10).
     """
-    _keep("id", "user_id")
+    _keep(_events("id", "user_id"))
+    _keep(_spent("token_id", "user_id"))
 
 
 def downgrade() -> None:
     """Undo."""
-    _keep("user_id", "id")
+    _keep(_events("user_id", "id"))
+    _keep(_spent("user_id", "token_id"))
 
 
-def _keep(*key: str) -> None:
+def _keep(table: sa.Table) -> None:
+    """Copy a table into one of another key."""
     if op.get_bind().dialect.name == "sqlite":
-        with op.batch_alter_table("events", copy_from=_events(*key), recreate="always"):
-            pass  # it is copied into one of that key
+        with op.batch_alter_table(table.name, copy_from=table, recreate="always"):
+            pass
 
 
 def _events(*key: str) -> sa.Table:
@@ -42,5 +45,18 @@ def _events(*key: str) -> sa.Table:
         sa.Column("source", sa.Text(), server_default="", nullable=False),
         sa.Column("details", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint(*key, name="pk_events"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _spent(*key: str) -> sa.Table:
+    return sa.Table(
+        "spent",
+        sa.MetaData(),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(*key, name="pk_spent"),
+        sa.Index("ix_spent_expires_at", "expires_at"),
         sqlite_with_rowid=False,
     )
