@@ -3,13 +3,13 @@
 from cofactor_server.vault.recent import Recent
 
 
-def test_the_entry_unused_for_longest_gives_way() -> None:
+def test_the_entry_put_first_gives_way_used_or_not() -> None:
     recent: Recent[str, int] = Recent(2)
     recent.put("a", 1)
     recent.put("b", 2)
     recent.get("a")
     recent.put("c", 3)
-    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
+    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (None, 2, 3)
     assert len(recent) == 2
 
 

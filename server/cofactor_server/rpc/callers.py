@@ -270,6 +270,11 @@ class Admission:
         if not isinstance(rule, Anyone):
             await self._callers.follow_switches()
         match rule:
+            case ByClient() | ByLogin() | ByBearer():
+                presented = credentials.read(metadata)
+                client, login, access = await self._verified(rule, presented, context)
+                source = self._sources.of(context, client, presented)
+                caller = Caller(client, login, access, source, deadline, accepted_languages=presented.languages)
             case Anyone() | ByDevice():
                 caller = Caller(deadline=deadline)
             case ByOperator():
@@ -282,15 +287,12 @@ class Admission:
                 presented = credentials.read(metadata)
                 caller = Caller(access=self._identity(scope, presented.bearer), deadline=deadline)
             case _:
-                presented = credentials.read(metadata)
-                client, login, access = await self._verified(rule, presented, context)
-                source = self._sources.of(context, client, presented)
-                caller = Caller(client, login, access, source, deadline, accepted_languages=presented.languages)
+                raise CallerNotAllowed
         _CALLER.set(caller)
         return caller
 
     async def _verified(
-        self, rule: Rule | None, presented: Credentials, context: Any
+        self, rule: ByClient | ByLogin | ByBearer, presented: Credentials, context: Any
     ) -> tuple[Client | None, Login | None, Access | None]:
         match rule:
             case ByClient():
@@ -316,7 +318,6 @@ class Admission:
                 if access is not None and beside.id != access.client_id:
                     raise BearerInvalid
                 return beside, login, access
-        raise CallerNotAllowed
 
     async def _client(self, presented: Credentials, context: Any) -> Client:
         if not presented.of_client:

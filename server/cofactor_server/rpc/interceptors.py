@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakSet
 
@@ -116,8 +115,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             asks or answers,
         )
 
+        async def serve(request: Any, context: Any) -> Any:
+            return await self._serve(method, request, context)
+
         parse = found.request_deserializer if asks else None
-        return _FACTORIES[asks, answers](partial(self._serve, method), parse, found.response_serializer)
+        return _FACTORIES[asks, answers](serve, parse, found.response_serializer)
 
     async def _serve(self, method: _Method, request: Any, context: Any) -> Any:
         began = time.perf_counter()

@@ -21,6 +21,7 @@ from cofactor_server.vault.root_keys import KeyringInvalid, RootKey, RootKeyStat
 __all__ = ["Keyring", "KeyringInvalid", "RootKey", "RootKeyState", "SealBroken"]
 
 VERSION = 1
+DAY_OCTETS = 4
 NONCE_OCTETS = 12  # SP 800-38D section 8.2.2: drawn at random, at most 2^32 under one key; hence a key a day
 TAG_OCTETS = 16
 CACHED_SUBKEYS = 1_024
@@ -48,13 +49,14 @@ class _Subkey(NamedTuple):
 class _Ring:
     """Keys as a file had them at one time, and what was derived from them."""
 
-    __slots__ = ("active", "keys", "mac_keys", "start", "subkeys")
+    __slots__ = ("active", "header_size", "keys", "mac_keys", "start", "subkeys")
 
     def __init__(self, keys: Sequence[RootKey]) -> None:
         root_keys.check(keys)
         self.keys: Final = {key.id: key for key in keys}
         self.active: Final = next(key for key in keys if key.state is RootKeyState.ACTIVE)
         self.start: Final = _start(self.active.id)
+        self.header_size: Final = len(self.start) + DAY_OCTETS
         self.subkeys: Final[Recent[tuple[bytes, str], _Subkey]] = Recent(CACHED_SUBKEYS)
         self.mac_keys: Final[Recent[tuple[str, str], bytes]] = Recent(CACHED_SUBKEYS)
 
@@ -166,7 +168,7 @@ class Keyring:
             associated: Octets that must be the same when the value is opened; not kept in it.
         """
         ring = self._ring
-        header = ring.start + (self._clock.now() // DAY).to_bytes(4, "big")
+        header = ring.start + (self._clock.now() // DAY).to_bytes(DAY_OCTETS, "big")
         subkey = ring.subkeys.get((header, purpose))
         if subkey is None:
             subkey = _derive(ring.active, header, purpose)
@@ -187,19 +189,22 @@ class Keyring:
             SealBroken: Anything else: too short, of an unknown version, of an unknown or retired key, for another
                 purpose or other associated data, altered.
         """
-        header_size = _header_size(sealed)
-        header = sealed[:header_size]
         ring = self._ring
-        subkey = known = ring.subkeys.get((header, purpose))
+        header = sealed[: ring.header_size]
+        subkey = known = ring.subkeys.get((header, purpose))  # most are under the active key, and none else fits
+        if subkey is None or len(sealed) < len(header) + NONCE_OCTETS + TAG_OCTETS:
+            header = sealed[: _header_size(sealed)]
+            subkey = known = ring.subkeys.get((header, purpose))
         if subkey is None:
             key_id = _key_id(header)
             ring = self._ring_with(key_id)
             subkey = _derive(ring.keys[key_id], header, purpose)
         if subkey.root.state is RootKeyState.RETIRED and not allow_retired:
             raise SealBroken("sealed under a retired key")
-        body = header_size + NONCE_OCTETS
+        size = len(header)
+        body = size + NONCE_OCTETS
         try:
-            plaintext = subkey.aead.decrypt(sealed[header_size:body], sealed[body:], subkey.associated + associated)
+            plaintext = subkey.aead.decrypt(sealed[size:body], sealed[body:], subkey.associated + associated)
         except InvalidTag:
             raise SealBroken("not authentic") from None
         # Only now: invented days must not push out the subkeys in use.
@@ -301,7 +306,7 @@ def _derive(root: RootKey, header: bytes, purpose: str) -> _Subkey:
 def _header_size(sealed: bytes) -> int:
     if len(sealed) < 2 or sealed[0] != VERSION:
         raise SealBroken("of an unknown version")
-    size = 2 + sealed[1] + 4
+    size = 2 + sealed[1] + DAY_OCTETS
     if len(sealed) < size + NONCE_OCTETS + TAG_OCTETS:
         raise SealBroken("too short")
     return size

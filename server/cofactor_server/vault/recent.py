@@ -1,7 +1,6 @@
-"""A bounded memory of what was used last."""
+"""A bounded memory of what was put there last."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
@@ -10,32 +9,26 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The entries used last. Safe to share between threads: the store's and the event loop's meet in it.
+    """The entries put last. Safe to share between threads: the store's and the event loop's meet in it.
 
     Args:
-        size: How many entries are kept; the one unused for longest gives way.
+        size: How many entries are kept; the one put first gives way, used or not, so that reading takes no lock.
     """
 
     def __init__(self, size: int) -> None:
         self._size: Final = size
-        self._entries: Final[OrderedDict[K, V]] = OrderedDict()
+        self._entries: Final[dict[K, V]] = {}
         self._lock: Final = threading.Lock()
+        self.get: Final = self._entries.get
+        """Return an entry, or None."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: K) -> V | None:
-        """Return an entry, which counts as a use, or None."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
-            return entry
-
     def put(self, key: K, entry: V) -> None:
         """Keep an entry."""
         with self._lock:
+            self._entries.pop(key, None)
             self._entries[key] = entry
-            self._entries.move_to_end(key)
             if len(self._entries) > self._size:
-                self._entries.popitem(last=False)
+                del self._entries[next(iter(self._entries))]
