@@ -210,7 +210,7 @@ def test_factors_compute_only() -> None:
     """No clock, no chance of their own, no network, no files: whatever a factor imports is on this list."""
     allowed = {
         "base64", "binascii", "collections", "cryptography", "dataclasses", "datetime", "email_validator", "hashlib",
-        "hmac", "importlib", "msgspec", "phonenumbers", "pyotp", "re", "string", "struct", "types", "typing", "urllib",
+        "hmac", "importlib", "msgspec", "phonenumbers", "re", "string", "struct", "types", "typing", "urllib",
         "webauthn", "cofactor_server.domain", "cofactor_server.errors", "cofactor_server.factors",
         "cofactor_server.seams",
     }  # fmt: skip

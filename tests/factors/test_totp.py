@@ -1,5 +1,7 @@
 """Codes of an authenticator app: RFC 4226, RFC 6238, and what peers got wrong."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ import pyotp
 import pytest
 from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Possession, Purpose, Verdict
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.factors.otp import SECRET_OCTETS, Algorithm
+from cofactor_server.factors.otp import SECRET_OCTETS, Algorithm, Codes, Digits
 from cofactor_server.factors.totp import HINT_STEPS, Totp, TotpCredential, totp_credential
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -483,17 +485,31 @@ def test_an_accepted_code_proves_a_software_possession_that_can_not_be_replayed(
     assert not facts.recovery
 
 
+@given(
+    st.binary(min_size=14, max_size=64),
+    st.sampled_from(["SHA1", "SHA256", "SHA512"]),
+    st.sampled_from([6, 7, 8]),
+    st.integers(0, 2**63 - 1),
+)
+def test_codes_are_those_of_another_implementation(
+    secret: bytes, algorithm: Algorithm, digits: Digits, counter: int
+) -> None:
+    base32, digest = base64.b32encode(secret).decode(), getattr(hashlib, algorithm.lower())
+    theirs = pyotp.HOTP(base32, digits=digits, digest=digest)
+    assert Codes(secret, algorithm, digits).code(counter) == theirs.at(counter)
+
+
 def test_a_right_code_costs_one_hmac_and_a_wrong_one_a_bounded_number(
     phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
-    generate = pyotp.OTP.generate_otp
+    code = Codes.code
 
-    def counted(self: pyotp.OTP, step: int) -> str:
+    def counted(self: Codes, step: int) -> str:
         computed.append(step)
-        return generate(self, step)
+        return code(self, step)
 
-    monkeypatch.setattr(pyotp.OTP, "generate_otp", counted)
+    monkeypatch.setattr(Codes, "code", counted)
     phone.totp.verify(phone.credential, None, Code(phone.app.code(NOW)), at(NOW))
     assert len(computed) == 1
     computed.clear()

@@ -155,7 +155,7 @@ class _Codes(otp.Codes):
         return next((counter for counter in counters if self._shows(counter, typed)), None)
 
     def _shows(self, counter: int, typed: list[str]) -> bool:
-        return all(hmac.compare_digest(self.generate_otp(counter + place), code) for place, code in enumerate(typed))
+        return all(hmac.compare_digest(self.code(counter + place), code) for place, code in enumerate(typed))
 
 
 def _typed(value: str, length: int) -> list[str]:

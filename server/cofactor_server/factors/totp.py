@@ -166,7 +166,7 @@ class _Codes(otp.Codes):
 
     def shows(self, step: int, typed: str) -> bool:
         """Whether what was typed is the code of a step."""
-        return step >= 0 and hmac.compare_digest(self.generate_otp(step), typed)
+        return step >= 0 and hmac.compare_digest(self.code(step), typed)
 
     def mismatch(self, typed: str, window: range, nearby: range) -> Mismatch:
         """Say what a code that is not accepted would have been: used up, of another time, or simply wrong."""

@@ -78,8 +78,7 @@ class Signer:
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
         self._clock: Final = clock
         self._pool: Final = ThreadPoolExecutor(RSA_THREADS, thread_name_prefix="sign")
-        self._keys = _by_kid(keys)
-        self._headers: dict[tuple[str, str], bytes] = {}
+        self.replace_keys(keys)
 
     def replace_keys(self, keys: Sequence[SigningKey]) -> None:
         """Take other keys from now on; signatures under way are finished with the old ones.
@@ -87,8 +86,11 @@ class Signer:
         Raises:
             SigningKeyInvalid: As at construction; the keys stay as they were.
         """
-        self._keys = _by_kid(keys)
-        self._headers = {}
+        by_kid = _by_kid(keys)
+        newest_first = sorted(by_kid.values(), key=_age, reverse=True)
+        self._keys = by_kid
+        self._newest_first = {a: [loaded for loaded in newest_first if loaded.key.algorithm is a] for a in Algorithm}
+        self._headers: dict[tuple[str, str], bytes] = {}
 
     def public_jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the key set to publish (RFC 7517 section 5): public members, `use`, `alg` and `kid` of each.
@@ -154,13 +156,10 @@ class Signer:
 
     def _signing(self, algorithm: Algorithm) -> LoadedKey:
         now = self._clock.now()
-        newest = None
-        for loaded in self._keys.values():
-            if loaded.signs(algorithm, now) and (newest is None or _age(loaded) > _age(newest)):
-                newest = loaded
-        if newest is None:
-            raise NoSigningKey(f"no key for {algorithm} is active")
-        return newest
+        for loaded in self._newest_first.get(algorithm, ()):
+            if loaded.signs(now):
+                return loaded
+        raise NoSigningKey(f"no key for {algorithm} is active")
 
     def _header(self, key: SigningKey, typ: str) -> bytes:
         header = self._headers.get((key.kid, typ))

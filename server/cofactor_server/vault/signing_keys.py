@@ -62,9 +62,9 @@ class LoadedKey:
         """Whether its life is over at `now`, in microseconds since the epoch."""
         return self.key.retire_at is not None and self.key.retire_at <= now
 
-    def signs(self, algorithm: Algorithm, now: int) -> bool:
-        """Whether it may sign by `algorithm` at `now`, in microseconds since the epoch."""
-        return self.key.algorithm is algorithm and self.key.active_from <= now and not self.retired(now)
+    def signs(self, now: int) -> bool:
+        """Whether it may sign at `now`, in microseconds since the epoch."""
+        return self.key.active_from <= now and not self.retired(now)
 
 
 def generate_signing_key(
