@@ -1,5 +1,6 @@
 """One transaction's named reads and writes: read after the lock, written all at once."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -59,7 +60,7 @@ class Work:
         self._outcomes: dict[tuple[str, str, str], StoredOutcome] = {}
         self._source_full_at: dict[str, int] = {}
         self._stored: set[tuple[str, str, str]] = set()
-        self._written: dict[str, dict[tuple[str, ...], Any]] = {}
+        self._written: defaultdict[str, dict[tuple[str, ...], Any]] = defaultdict(dict)
         self._charges: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._notices: list[dict[str, Any]] = []
@@ -342,7 +343,7 @@ class Work:
         mapping[key] = value
 
     def _write(self, table: str, key: tuple[str, ...], value: Any) -> None:
-        self._put(self._written.setdefault(table, {}), key, value)
+        self._put(self._written[table], key, value)
 
     def _append(self, to_add: list[V], value: V) -> None:
         to_add.append(value)
@@ -350,7 +351,7 @@ class Work:
 
     def _sorted(self, table: str) -> list[tuple[tuple[str, ...], Any]]:
         """Return what is to be written to a table, in the order of its key: every transaction locks in one order."""
-        return sorted(self._written.get(table, {}).items(), key=itemgetter(0))
+        return sorted(self._written[table].items(), key=itemgetter(0))
 
     def _save_authenticators(self) -> None:
         new, moved, changed = [], [], []

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
 from cofactor.v1 import tokens_pb2 as pb
-from google.protobuf import duration_pb2
 
 from cofactor_server.domain.grants import (
     AnswerPending,
@@ -224,19 +223,19 @@ def outcome(value: Outcome) -> pb.IssueTokenResponse:
     """Return what became of the grant."""
     match value:
         case Tokens():
-            return pb.IssueTokenResponse(
-                tokens=pb.Tokens(
-                    access_token=value.access_token,
-                    token_type="Bearer",
-                    expires_in=duration_pb2.Duration(seconds=value.expires_in),
-                    scope=value.scope,
-                    id_token=value.id_token,
-                    refresh_token=value.refresh_token,
-                    recovery_code=value.recovery_code,
-                    remember_token=value.remember_token,
-                    remember_expire_time=timestamp(value.remember_expires_at) if value.remember_token else None,
-                )
-            )
+            answer = pb.IssueTokenResponse()
+            tokens = answer.tokens  # filled where it is: a message that is made first is copied
+            tokens.access_token = value.access_token
+            tokens.token_type = "Bearer"
+            tokens.expires_in.seconds = value.expires_in
+            tokens.scope = value.scope
+            tokens.id_token = value.id_token
+            tokens.refresh_token = value.refresh_token
+            tokens.recovery_code = value.recovery_code
+            if value.remember_token:
+                tokens.remember_token = value.remember_token
+                tokens.remember_expire_time.CopyFrom(timestamp(value.remember_expires_at))
+            return answer
         case MfaRequired():
             required = pb.MfaRequired(
                 mfa_token=value.mfa_token,
