@@ -24,6 +24,8 @@ R = TypeVar("R")
 LOCK_TIMEOUT_MS = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 POOL_SIZE = 8
+_CHECKPOINT = "wal_autocheckpoint=4000"
+"""Pages, 16 MB, after which SQLite copies its log into the file: a page that changed four times meanwhile goes once."""
 
 
 class Contention(Exception):
@@ -272,7 +274,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: `begin` says which kind.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", _CHECKPOINT)
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
