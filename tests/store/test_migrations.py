@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.store import deployments, rows, schema
@@ -60,26 +59,17 @@ async def test_primary_keys_begin_with_the_user_where_a_user_has_rows(database_u
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 async def test_what_happened_before_is_there_when_it_is_put_in_order(database_url: str) -> None:
-    def revise(change: Callable[[Config, str], None], revision: str) -> Callable[[Connection], None]:
-        def revised(connection: Connection) -> None:
-            config = Config()
-            config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
-            config.attributes["connection"] = connection
-            change(config, revision)
-
-        return revised
-
     happened = [Event(f"usr_{n % 3}", EventName.LOGIN_COMPLETED, 10 - n) for n in range(10)]
     events = [rows.of_event(event, f"{event.time:014x}") for event in happened]
     spent = [{"user_id": f"usr_{n % 3}", "token_id": f"{10 - n:014x}", "expires_at": n} for n in range(10)]
     async with opened(database_url) as database:
-        await database.transact(revise(command.downgrade, "0012"))
+        await database.transact(lambda connection: command.downgrade(schema.configured(connection), "0012"))
         keys = await _keys(database)
         assert (keys["events"], keys["spent"]) == (["user_id", "id"], ["user_id", "token_id"])
         await database.transact(lambda connection: connection.execute(insert(t.events), events))
         await database.transact(lambda connection: connection.execute(insert(t.spent), spent))
 
-        await database.transact(revise(command.upgrade, "head"))
+        await database.transact(schema.migrate)
 
         assert await _all(database, t.events) == sorted(events, key=itemgetter("id"))
         assert sorted(await _all(database, t.spent), key=itemgetter("expires_at")) == spent

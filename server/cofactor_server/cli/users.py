@@ -190,11 +190,8 @@ def enroll_by_ticket(
     from cofactor_server.services.operators import Missing
 
     async def issued(application: "Application", settings: "Settings") -> IssuedTicket:
-        where = realm or settings.default_realm
-        found = [user for user, _ in await application.operators.users(where) if user.subject == name]
-        if not found:
-            raise Missing
-        new = NewTicket(found[0].id, frozenset(factors or ()), several, send_mail)
+        user = await application.operators.user(realm or settings.default_realm, name)
+        new = NewTicket(user.id, frozenset(factors or ()), several, send_mail)
         return await application.ticket_office.issue(Caller(), OPERATOR, new)
 
     try:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from cofactor_server.delivery import number_checks
 from cofactor_server.delivery.apns import Apns
@@ -84,10 +85,7 @@ def _check(name: str, points: Iterable[EntryPoint], environment: Mapping[str, st
     if name not in plugins:
         known = ", ".join(sorted(plugins)) or "none"
         raise DeliveryUnusable(f"COFACTOR_NUMBER_CHECK: no check {name} is installed; there are {known}")
-    try:
-        check: NumberCheck = plugins[name].load()(environment)
-    except Exception as error:
-        raise DeliveryUnusable(f"COFACTOR_NUMBER_CHECK: {name}: {error}") from None
+    check: NumberCheck = _plugin("COFACTOR_NUMBER_CHECK", plugins[name], environment)
     return check
 
 
@@ -111,11 +109,16 @@ def _made(
     if name not in plugins:
         known = ", ".join(sorted({*ours, *plugins}))
         raise DeliveryUnusable(f"COFACTOR_DELIVERY: no provider {name}; there are {known}")
-    try:
-        provider: Provider = plugins[name].load()(environment)
-    except Exception as error:
-        raise DeliveryUnusable(f"COFACTOR_DELIVERY: {name}: {error}") from None
+    provider: Provider = _plugin("COFACTOR_DELIVERY", plugins[name], environment)
     return provider
+
+
+def _plugin(setting: str, point: EntryPoint, environment: Mapping[str, str]) -> Any:
+    """Return what a plugin makes of the environment, or raise DeliveryUnusable with the setting that asked for it."""
+    try:
+        return point.load()(environment)
+    except Exception as error:
+        raise DeliveryUnusable(f"{setting}: {point.name}: {error}") from None
 
 
 def _smtp(settings: DeliverySettings, trust: ssl.SSLContext, clock: Clock) -> Provider:

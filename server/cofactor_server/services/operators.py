@@ -19,7 +19,7 @@ from cofactor_server.services.notices import Recipients
 from cofactor_server.services.profile_addresses import ProfileAddresses
 from cofactor_server.services.records import Records
 from cofactor_server.services.token_imports import Seed, TokenImports
-from cofactor_server.store import accounts
+from cofactor_server.store import accounts, queries
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.passwords import Passwords
@@ -158,6 +158,17 @@ class Operators:
     async def users(self, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
         """Return the users of a realm, or all, with what they enrolled."""
         return await self._records.read(accounts.users, realm)
+
+    async def user(self, realm: str, subject: str) -> User:
+        """Return a user.
+
+        Raises:
+            Missing: There is no such user.
+        """
+        user = await self._records.read(queries.user_named, realm, subject)
+        if user is None:
+            raise Missing
+        return user
 
     async def delete_user(self, realm: str, subject: str) -> User:
         """Delete a user and everything that is theirs; tokens they hold stop working.

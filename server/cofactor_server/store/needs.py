@@ -27,17 +27,6 @@ class Needs(Value, frozen=True):
 class Wanted:
     """The rows that decisions need, table by table: users, or pairs of a user's id and a row's."""
 
-    __slots__ = (
-        "authenticators",
-        "browsers",
-        "challenges",
-        "families",
-        "outcomes",
-        "pending_challenges",
-        "sources",
-        "tokens",
-    )
-
     def __init__(self, needs: Sequence[Needs]) -> None:
         self.authenticators: set[str] = set()
         self.pending_challenges: set[str] = set()

@@ -20,11 +20,16 @@ def migrate(connection: Connection) -> tuple[str, str]:
     """
     before, head = _revision(connection), _head()
     if before != head:
-        config = Config()
-        config.set_main_option("script_location", _SCRIPTS)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(configured(connection), "head")
     return before, head
+
+
+def configured(connection: Connection) -> Config:
+    """Return what Alembic's commands take, to be run in the transaction of `connection`."""
+    config = Config()
+    config.set_main_option("script_location", _SCRIPTS)
+    config.attributes["connection"] = connection
+    return config
 
 
 def is_current(connection: Connection) -> bool:

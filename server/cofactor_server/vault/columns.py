@@ -1,17 +1,11 @@
 """Column values that the database must not be able to read: seeds, device keys, expectations (S23, S73)."""
 
-from functools import cache
 from typing import Final
 
-from cofactor_server.domain.encoding import framed
+from cofactor_server.domain.encoding import framed, framed_once
 from cofactor_server.vault.keyring import Keyring
 
 _PURPOSE = "column"
-
-
-@cache
-def _column(table: str, column: str) -> bytes:
-    return framed(table, column)
 
 
 class Columns:
@@ -36,7 +30,7 @@ class Columns:
             row_id: The row's id.
             plaintext: Any octets.
         """
-        return self._keyring.seal(_PURPOSE, plaintext, _column(table, column) + framed(user_id, row_id))
+        return self._keyring.seal(_PURPOSE, plaintext, framed_once(table, column) + framed(user_id, row_id))
 
     def open(self, table: str, column: str, user_id: str, row_id: str, sealed: bytes) -> bytes:
         """Return the plaintext of a value read from a place.
@@ -51,7 +45,7 @@ class Columns:
         Raises:
             SealBroken: The value was not sealed for this place by a key of this keyring.
         """
-        place = _column(table, column) + framed(user_id, row_id)
+        place = framed_once(table, column) + framed(user_id, row_id)
         return self._keyring.open(_PURPOSE, sealed, place, allow_retired=True)
 
     def is_due(self, sealed: bytes) -> bool:

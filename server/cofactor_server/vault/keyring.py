@@ -49,14 +49,13 @@ class _Subkey(NamedTuple):
 class _Ring:
     """Keys as a file had them at one time, and what was derived from them."""
 
-    __slots__ = ("active", "header_size", "keys", "mac_keys", "start", "subkeys")
+    __slots__ = ("active", "keys", "mac_keys", "start", "subkeys")
 
     def __init__(self, keys: Sequence[RootKey]) -> None:
         root_keys.check(keys)
         self.keys: Final = {key.id: key for key in keys}
         self.active: Final = next(key for key in keys if key.state is RootKeyState.ACTIVE)
         self.start: Final = _start(self.active.id)
-        self.header_size: Final = len(self.start) + DAY_OCTETS
         self.subkeys: Final[Recent[tuple[bytes, str], _Subkey]] = Recent(CACHED_SUBKEYS)
         self.mac_keys: Final[Recent[tuple[str, str], bytes]] = Recent(CACHED_SUBKEYS)
 
@@ -189,22 +188,19 @@ class Keyring:
             SealBroken: Anything else: too short, of an unknown version, of an unknown or retired key, for another
                 purpose or other associated data, altered.
         """
+        header_size = _header_size(sealed)
+        header = sealed[:header_size]
         ring = self._ring
-        header = sealed[: ring.header_size]
-        subkey = known = ring.subkeys.get((header, purpose))  # most are under the active key, and none else fits
-        if subkey is None or len(sealed) < len(header) + NONCE_OCTETS + TAG_OCTETS:
-            header = sealed[: _header_size(sealed)]
-            subkey = known = ring.subkeys.get((header, purpose))
+        subkey = known = ring.subkeys.get((header, purpose))
         if subkey is None:
             key_id = _key_id(header)
             ring = self._ring_with(key_id)
             subkey = _derive(ring.keys[key_id], header, purpose)
         if subkey.root.state is RootKeyState.RETIRED and not allow_retired:
             raise SealBroken("sealed under a retired key")
-        size = len(header)
-        body = size + NONCE_OCTETS
+        body = header_size + NONCE_OCTETS
         try:
-            plaintext = subkey.aead.decrypt(sealed[size:body], sealed[body:], subkey.associated + associated)
+            plaintext = subkey.aead.decrypt(sealed[header_size:body], sealed[body:], subkey.associated + associated)
         except InvalidTag:
             raise SealBroken("not authentic") from None
         # Only now: invented days must not push out the subkeys in use.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
@@ -115,12 +115,11 @@ class Signer:
         loaded = self._signing(algorithm)
         payload = msgspec.json.encode(claims if type(claims) is dict else dict(claims))
         signing_input = self._header(loaded.key, typ) + base64url(payload).encode("ascii")
-        private: Any = loaded.private  # which the algorithm says; of an abstract class it takes longer to ask
-        if algorithm is Algorithm.RS256:
+        if isinstance(loaded.private, RSAPrivateKey):
             loop = asyncio.get_running_loop()
-            signature = await loop.run_in_executor(self._pool, _rs256, private, signing_input)
+            signature = await loop.run_in_executor(self._pool, _rs256, loaded.private, signing_input)
         else:
-            signature = _es256(private, signing_input)
+            signature = _es256(loaded.private, signing_input)
         token = f"{signing_input.decode('ascii')}.{base64url(signature)}"
         if len(token) > LONGEST:
             raise ValueError(f"a token of {len(token)} characters would not be accepted again")
@@ -156,7 +155,7 @@ class Signer:
 
     def _signing(self, algorithm: Algorithm) -> LoadedKey:
         now = self._clock.now()
-        for loaded in self._newest_first.get(algorithm, ()):
+        for loaded in self._newest_first[algorithm]:
             if loaded.signs(now):
                 return loaded
         raise NoSigningKey(f"no key for {algorithm} is active")

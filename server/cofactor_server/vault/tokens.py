@@ -1,9 +1,8 @@
 """Opaque tokens that carry their content sealed: mfa_token, oob_code, remember token."""
 
-from functools import cache
 from typing import Final
 
-from cofactor_server.domain.encoding import base64url, framed, from_base64url
+from cofactor_server.domain.encoding import base64url, framed_once, from_base64url
 from cofactor_server.vault.keyring import Keyring, SealBroken
 
 LONGEST = 4_096
@@ -32,7 +31,7 @@ class TokenSealer:
         Raises:
             ValueError: The token would be longer than 4,096 characters.
         """
-        text = base64url(self._keyring.seal(f"token {purpose}", payload, _token(purpose, self._issuer)))
+        text = base64url(self._keyring.seal(f"token {purpose}", payload, framed_once(purpose, self._issuer)))
         if len(text) > LONGEST:
             raise ValueError(f"a token of {len(text)} characters would not be opened again")
         return text
@@ -53,9 +52,4 @@ class TokenSealer:
             sealed = from_base64url(text)
         except ValueError:
             raise SealBroken("not base64url") from None
-        return self._keyring.open(f"token {purpose}", sealed, _token(purpose, self._issuer))
-
-
-@cache
-def _token(purpose: str, issuer: str) -> bytes:
-    return framed(purpose, issuer)
+        return self._keyring.open(f"token {purpose}", sealed, framed_once(purpose, self._issuer))
