@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 import structlog
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -21,6 +20,7 @@ from cofactor_server.hooks.deciding import HookClient
 from cofactor_server.hooks.target import HookTarget
 from cofactor_server.management.app import create_management
 from cofactor_server.rest.app import PushRejected, create_app
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc.admin import server as admin_server
 from cofactor_server.rpc.admin.server import AdminServices
 from cofactor_server.rpc.bursts import Bursts
@@ -340,11 +340,11 @@ class Application:
     def _surrounding(self, admission: Admission) -> Interceptor:
         return Interceptor(admission, self._metrics, self._bursts, access_log=self.configuration.access_log)
 
-    def management(self) -> FastAPI:
+    def management(self) -> HttpApplication:
         """Return the Management API, which is served on an address of its own."""
         return create_management(self.admin_channel(), allowed_hosts=self.configuration.allowed_hosts)
 
-    def http(self) -> FastAPI:
+    def http(self) -> HttpApplication:
         """Return the HTTP edge, REST and gRPC-Web, over a channel within this process, and the hosted page."""
         c = self.configuration
         channel = self.local_channel()

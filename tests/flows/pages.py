@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from fastapi import FastAPI
+from cofactor_server.rest.application import HttpApplication
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -60,7 +60,7 @@ class Ended:
 class Stream:
     """One request while it is being answered."""
 
-    def __init__(self, edge: FastAPI, scope: dict[str, Any], parts: Sequence[bytes], *, whole: bool) -> None:
+    def __init__(self, edge: HttpApplication, scope: dict[str, Any], parts: Sequence[bytes], *, whole: bool) -> None:
         self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         for number, part in enumerate(parts, 1):
@@ -70,7 +70,7 @@ class Stream:
         self.done = False
         self.served = asyncio.create_task(self._serve(edge, scope))
 
-    async def _serve(self, edge: FastAPI, scope: dict[str, Any]) -> None:
+    async def _serve(self, edge: HttpApplication, scope: dict[str, Any]) -> None:
         async def send(message: MutableMapping[str, Any]) -> None:
             await self._received.put(dict(message))
 

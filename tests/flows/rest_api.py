@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import httpx2
 from cofactor_server import errors
-from fastapi import FastAPI
+from cofactor_server.rest.application import HttpApplication
 
 from tests.flows.traffic import Traffic
 from tests.flows.values import (
@@ -308,7 +308,7 @@ def _carries_no(**given: object) -> None:
 
 
 class _RestTraffic(DescribedTransport):
-    def __init__(self, app: FastAPI, traffic: Traffic) -> None:
+    def __init__(self, app: HttpApplication, traffic: Traffic) -> None:
         super().__init__(app)
         self._traffic = traffic
 

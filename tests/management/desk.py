@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 from cofactor_server.domain.operators import Role
 from cofactor_server.domain.users import User
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.seams import HOUR
-from fastapi import FastAPI
 
 from tests.flows.api import ClientCredentials, RestApi, Traffic
 from tests.flows.attacks.tools import rows
@@ -23,7 +23,7 @@ APP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 class Recorded(httpx2.ASGITransport):
     """Remembers what passes, for what must not be logged or repeated in a refusal."""
 
-    def __init__(self, app: FastAPI, traffic: Traffic) -> None:
+    def __init__(self, app: HttpApplication, traffic: Traffic) -> None:
         super().__init__(app=app)
         self._traffic = traffic
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from cofactor_server.rest import openapi
 from cofactor_server.rest.app import create_app
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc.local import LocalChannel
-from fastapi import FastAPI
 
 from tests.rest.fake_api import FakeApi
 from tests.rest.schemas import faults
@@ -22,21 +23,15 @@ PUBLIC = ("/oauth/", "/mfa/", *DEVICES)
 Connect = Callable[..., httpx2.AsyncClient]
 
 
-_documents: dict[tuple[str, ...], dict[str, Any]] = {}
-
-
-def _described(app: FastAPI) -> dict[str, Any]:
-    """Return what the document says of an edge's routes; applications of the same routes are described once (20 ms)."""
-    paths = tuple(getattr(route, "path", "") for route in app.routes)
-    if paths not in _documents:
-        _documents[paths] = app.openapi()
-    return _documents[paths]
+def _described(app: HttpApplication) -> dict[str, Any]:
+    """Return the document of an edge's routes."""
+    return openapi.document(app.paths, ISSUER)
 
 
 class DescribedTransport(httpx2.ASGITransport):
     """Fails the test on an answer that the document does not describe, or without the headers of section 1.3."""
 
-    def __init__(self, app: FastAPI, **options: Any) -> None:
+    def __init__(self, app: HttpApplication, **options: Any) -> None:
         super().__init__(app=app, **options)
         self._document = _described(app)
 

@@ -41,7 +41,7 @@ async def document(connect: Connect) -> Any:
     return response.json()
 
 
-async def test_every_operation_is_described_with_errors_and_without_fastapis_own(document: Any) -> None:
+async def test_every_operation_is_described_with_errors_in_its_own_shape(document: Any) -> None:
     found = {(method, path): op for path, ops in document["paths"].items() for method, op in ops.items()}
 
     assert found.keys() == OPERATIONS

@@ -16,6 +16,7 @@ import pytest
 from cofactor.admin.v1.factors_pb2 import ListFactorsRequest
 from cofactor.admin.v1.factors_pb2_grpc import FactorServiceStub
 from cofactor_server.domain.operators import Role
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.server import PlaintextRefused
 from cofactor_server.seams import HOUR
@@ -23,7 +24,6 @@ from cofactor_server.services import upkeep
 from cofactor_server.serving import running
 from cofactor_server.serving.http_server import HttpServer, Readiness
 from cofactor_server.serving.listening import Listening, StartFailed, bind, name_of
-from fastapi import FastAPI
 
 from tests.authorities import Authority, write
 from tests.world import World
@@ -32,7 +32,7 @@ from tests.world import World
 @asynccontextmanager
 async def https(files: tls.TlsFiles) -> AsyncIterator[int]:
     """Serve `/livez` at a port."""
-    edge = FastAPI()
+    edge = HttpApplication()
     Readiness().answer(edge)
     sock = bind("127.0.0.1:0")
     server = await HttpServer.started(edge, sock, Listening(name_of(sock), None, tls=files, drain_seconds=0))

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.demo import testing, written
@@ -27,6 +27,7 @@ from cofactor_server.domain.operators import LONGEST_TOKEN, Role
 from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.factors import registry
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.seams import ALPHANUMERIC, SECOND, Clock, SystemClock, SystemEntropy
 from cofactor_server.services.operators import NewClient, NewUser
 from cofactor_server.serving import running
@@ -203,12 +204,12 @@ def _api(deployment: Deployment) -> str:
     return deployment.issuer + "api/"
 
 
-def _with_outbox(edge: FastAPI, outbox: Outbox) -> FastAPI:
+def _with_outbox(edge: HttpApplication, outbox: Outbox) -> HttpApplication:
     # No CORS, and the edge has checked Host: a page elsewhere can't read the answer, whatever name it gives us.
-    def messages() -> JSONResponse:
+    async def messages(_request: Request) -> JSONResponse:
         return JSONResponse([_shown(sent) for sent in outbox.messages()], headers={"cache-control": "no-store"})
 
-    edge.add_api_route("/demo/outbox", messages, methods=["GET"], include_in_schema=False)
+    edge.add("GET", "/demo/outbox", messages)
     return edge
 
 

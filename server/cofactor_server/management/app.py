@@ -1,11 +1,8 @@
 """The Management API as one ASGI application over a channel to cofactor.admin.v1."""
 
 from collections.abc import Sequence
-from importlib import metadata
 
 import grpc.aio
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +12,7 @@ from cofactor_server.management.enrollments import Enrollments
 from cofactor_server.management.errors import answer, nowhere
 from cofactor_server.management.factors import Factors
 from cofactor_server.management.methods import Methods
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.edge import Edge, Peers
 from cofactor_server.rest.errors import Refusal, of_call, of_error
@@ -24,7 +22,7 @@ BASE = "/api/v2"
 
 def create_management(
     channel: grpc.aio.Channel, *, max_body: int = MAX_BODY, allowed_hosts: Sequence[str] | None = None
-) -> FastAPI:
+) -> HttpApplication:
     """Return the application; it has no CORS, since no page calls it.
 
     Parameters:
@@ -32,16 +30,9 @@ def create_management(
         max_body: octets of a body that are read.
         allowed_hosts: what Host may name, without ports; None for anything.
     """
-    app = FastAPI(
-        title="Cofactor's Management API",
-        version=metadata.version("cofactor-server"),
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
+    app = HttpApplication()
     app.add_middleware(Edge, peers=Peers(), allowed_hosts=allowed_hosts, refuse=answer)
-    for kind in (errors.CofactorError, grpc.aio.AioRpcError, RequestValidationError, HTTPException):
+    for kind in (errors.CofactorError, grpc.aio.AioRpcError, HTTPException):
         app.add_exception_handler(kind, _refused)
     Factors(channel, limit=max_body).register(app, BASE)
     Enrollments(channel, limit=max_body).register(app, BASE)

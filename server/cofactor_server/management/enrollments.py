@@ -3,13 +3,13 @@
 import grpc.aio
 from cofactor.admin.v1 import enrollments_pb2 as pb
 from cofactor.admin.v1.enrollments_pb2_grpc import EnrollmentServiceStub
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server.management import requests, shapes
 from cofactor_server.management.errors import wrong_path
 from cofactor_server.rest import credentials
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import malformed
 from cofactor_server.rest.tokens import TIMEOUT
 
@@ -39,18 +39,18 @@ class Enrollments:
         self._stub = EnrollmentServiceStub(channel)
         self._limit = limit
 
-    def register(self, app: FastAPI, base: str) -> None:
+    def register(self, app: HttpApplication, base: str) -> None:
         """Add the routes to `app`, below `base`."""
         at, user = f"{base}/guardian/enrollments", f"{base}/users/{{id}}"
-        app.add_api_route(f"{at}/ticket", self.ticket, methods=["POST"])
-        app.add_api_route(f"{at}/{{id}}", self.get, methods=["GET"])
-        app.add_api_route(f"{at}/{{id}}", self.remove, methods=["DELETE"])
-        app.add_api_route(f"{user}/enrollments", self.list, methods=["GET"])
-        app.add_api_route(f"{user}/authenticators", self.remove_all, methods=["DELETE"])
-        app.add_api_route(f"{user}/multifactor/{{provider}}", self.remove_provider, methods=["DELETE"])
+        app.add("POST", f"{at}/ticket", self.ticket)
+        app.add("GET", f"{at}/{{id}}", self.get)
+        app.add("DELETE", f"{at}/{{id}}", self.remove)
+        app.add("GET", f"{user}/enrollments", self.list)
+        app.add("DELETE", f"{user}/authenticators", self.remove_all)
+        app.add("DELETE", f"{user}/multifactor/{{provider}}", self.remove_provider)
         forget = f"{user}/multifactor/actions/invalidate-remember-browser"
-        app.add_api_route(forget, self.forget_browsers, methods=["POST"])
-        app.add_api_route(f"{user}/recovery-code-regeneration", self.regenerate, methods=["POST"])
+        app.add("POST", forget, self.forget_browsers)
+        app.add("POST", f"{user}/recovery-code-regeneration", self.regenerate)
 
     async def ticket(self, request: Request) -> Response:
         """Issue a ticket; with the role `support` it is mailed, and told to nobody else."""

@@ -3,13 +3,13 @@
 import grpc.aio
 from cofactor.admin.v1 import factors_pb2 as pb
 from cofactor.admin.v1.factors_pb2_grpc import FactorServiceStub
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server.management import requests
 from cofactor_server.management.errors import wrong_path
 from cofactor_server.rest import credentials
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import malformed
 from cofactor_server.rest.tokens import TIMEOUT
 
@@ -40,15 +40,15 @@ class Factors:
         self._stub = FactorServiceStub(channel)
         self._limit = limit
 
-    def register(self, app: FastAPI, base: str) -> None:
+    def register(self, app: HttpApplication, base: str) -> None:
         """Add the routes to `app`, below `base`."""
         at = f"{base}/guardian"
-        app.add_api_route(f"{at}/factors", self.list, methods=["GET"])
-        app.add_api_route(f"{at}/factors/phone/message-types", self.message_types, methods=["GET"])
-        app.add_api_route(f"{at}/factors/phone/message-types", self.set_message_types, methods=["PUT"])
-        app.add_api_route(f"{at}/factors/{{name}}", self.set, methods=["PUT"])
-        app.add_api_route(f"{at}/policies", self.policies, methods=["GET"])
-        app.add_api_route(f"{at}/policies", self.set_policies, methods=["PUT"])
+        app.add("GET", f"{at}/factors", self.list)
+        app.add("GET", f"{at}/factors/phone/message-types", self.message_types)
+        app.add("PUT", f"{at}/factors/phone/message-types", self.set_message_types)
+        app.add("PUT", f"{at}/factors/{{name}}", self.set)
+        app.add("GET", f"{at}/policies", self.policies)
+        app.add("PUT", f"{at}/policies", self.set_policies)
 
     async def list(self, request: Request) -> Response:
         """List the factors."""

@@ -6,13 +6,13 @@ from typing import Any
 import grpc.aio
 from cofactor.admin.v1 import methods_pb2 as pb
 from cofactor.admin.v1.methods_pb2_grpc import AuthenticationMethodServiceStub
-from fastapi import FastAPI
 from google.protobuf.field_mask_pb2 import FieldMask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server.management import requests, shapes
 from cofactor_server.rest import credentials
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body, malformed
 from cofactor_server.rest.tokens import TIMEOUT
 
@@ -39,16 +39,16 @@ class Methods:
         self._stub = AuthenticationMethodServiceStub(channel)
         self._limit = limit
 
-    def register(self, app: FastAPI, base: str) -> None:
+    def register(self, app: HttpApplication, base: str) -> None:
         """Add the routes to `app`, below `base`."""
         at = f"{base}/users/{{id}}/authentication-methods"
-        app.add_api_route(at, self.list, methods=["GET"])
-        app.add_api_route(at, self.add, methods=["POST"])
-        app.add_api_route(at, self.replace, methods=["PUT"])
-        app.add_api_route(at, self.remove_all, methods=["DELETE"])
-        app.add_api_route(f"{at}/{{method_id}}", self.get, methods=["GET"])
-        app.add_api_route(f"{at}/{{method_id}}", self.change, methods=["PATCH"])
-        app.add_api_route(f"{at}/{{method_id}}", self.remove, methods=["DELETE"])
+        app.add("GET", at, self.list)
+        app.add("POST", at, self.add)
+        app.add("PUT", at, self.replace)
+        app.add("DELETE", at, self.remove_all)
+        app.add("GET", f"{at}/{{method_id}}", self.get)
+        app.add("PATCH", f"{at}/{{method_id}}", self.change)
+        app.add("DELETE", f"{at}/{{method_id}}", self.remove)
 
     async def list(self, request: Request) -> Response:
         """List a user's methods, page by page: beyond the last page there is an empty one."""

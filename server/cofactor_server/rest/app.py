@@ -1,19 +1,17 @@
 """The HTTP edge as one ASGI application over a gRPC channel. Run it without access logs and without proxy headers."""
 
 from collections.abc import Callable, Sequence
-from importlib import metadata
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import grpc.aio
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 
 from cofactor_server import errors
 from cofactor_server.rest import openapi
+from cofactor_server.rest.application import Endpoint, HttpApplication
 from cofactor_server.rest.authenticators import Authenticators
 from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.challenges import Challenges
@@ -31,12 +29,6 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
 
 
-class _Application(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """Return the document of FastAPI with the shapes of ours."""
-        return openapi.complete(super().openapi())
-
-
 def create_app(
     channel: grpc.aio.Channel,
     *,
@@ -47,7 +39,7 @@ def create_app(
     push_rejected: PushRejected = "access_denied",
     guardian_host: bool = False,
     draw: Callable[[str], str] | None = None,
-) -> FastAPI:
+) -> HttpApplication:
     """Return the application.
 
     Parameters:
@@ -65,21 +57,12 @@ def create_app(
     """
     if not issuer.endswith("/"):
         raise ValueError("the issuer must end with a slash")
-    app = _Application(
-        title="Cofactor",
-        summary="Multi-factor authentication in the shapes of Auth0's MFA API",
-        version=metadata.version("cofactor-server"),
-        servers=[{"url": issuer.rstrip("/")}],
-        docs_url=None,  # the pages would load scripts of others
-        redoc_url=None,
-        redirect_slashes=False,
-    )
+    app = HttpApplication()
     app.state.push_rejected = push_rejected
     app.add_middleware(Cors, channel=channel)
     app.add_middleware(Edge, peers=Peers(trusted_proxies), allowed_hosts=allowed_hosts)
     app.add_exception_handler(errors.CofactorError, _refused)
     app.add_exception_handler(grpc.aio.AioRpcError, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(HTTPException, _refused)
     Tokens(channel, issuer=issuer, limit=max_body).register(app)
     UserInfo(channel).register(app)
@@ -87,7 +70,15 @@ def create_app(
     Authenticators(channel, limit=max_body).register(app)
     Tickets(channel, limit=max_body, draw=draw).register(app)
     DeviceAccounts(channel, limit=max_body, own_host=guardian_host).register(app)
+    app.router.routes.append(Route("/openapi.json", _serve(openapi.document(app.paths, issuer))))
     return app
+
+
+def _serve(document: openapi.Document) -> Endpoint:
+    async def get(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    return get
 
 
 async def _refused(request: Request, error: Exception) -> Response:

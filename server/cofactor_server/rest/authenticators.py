@@ -6,13 +6,13 @@ from typing import Any
 import grpc.aio
 from cofactor.v1 import authenticators_pb2 as pb
 from cofactor.v1 import authenticators_pb2_grpc
-from fastapi import FastAPI
 from google.protobuf.field_mask_pb2 import FieldMask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body
 from cofactor_server.rest.errors import answered
 from cofactor_server.rest.tokens import TIMEOUT
@@ -29,13 +29,13 @@ class Authenticators:
         self._stub = authenticators_pb2_grpc.AuthenticatorServiceStub(channel)
         self._limit = limit
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the routes to `app`."""
         one = "/mfa/authenticators/{id}"
-        app.add_api_route("/mfa/associate", self.enroll, methods=["POST"], **openapi.ASSOCIATE)
-        app.add_api_route("/mfa/authenticators", self.list, methods=["GET"], **openapi.LIST)
-        app.add_api_route(one, self.rename, methods=["PATCH"], **openapi.RENAME)
-        app.add_api_route(one, self.delete, methods=["DELETE"], status_code=204, **openapi.DELETE)
+        app.add("POST", "/mfa/associate", self.enroll, openapi.ASSOCIATE)
+        app.add("GET", "/mfa/authenticators", self.list, openapi.LIST)
+        app.add("PATCH", one, self.rename, openapi.RENAME)
+        app.add("DELETE", one, self.delete, openapi.DELETE)
 
     async def enroll(self, request: Request) -> Response:
         """Begin an enrollment; the first good answer to the token endpoint confirms it."""

@@ -6,12 +6,12 @@ from typing import Any
 import grpc.aio
 from cofactor.v1 import authenticators_pb2, challenges_pb2_grpc
 from cofactor.v1 import challenges_pb2 as pb
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body
 from cofactor_server.rest.errors import answered
 from cofactor_server.rest.tokens import TIMEOUT
@@ -32,9 +32,9 @@ class Challenges:
         self._stub = challenges_pb2_grpc.ChallengeServiceStub(channel)
         self._limit = limit
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the route to `app`."""
-        app.add_api_route("/mfa/challenge", self.create, methods=["POST"], **openapi.CHALLENGE)
+        app.add("POST", "/mfa/challenge", self.create, openapi.CHALLENGE)
 
     async def create(self, request: Request) -> Response:
         """Prepare one of the user's authenticators to be answered, and send what is to be sent."""

@@ -9,7 +9,6 @@ import grpc.aio
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import guardian_pb2 as pb
 from cofactor.v1 import guardian_pb2_grpc
-from fastapi import FastAPI
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.requests import Request
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import bodies, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body
 from cofactor_server.rest.credentials import MAX_TOKEN, authorization
 from cofactor_server.rest.tokens import TIMEOUT
@@ -47,14 +47,14 @@ class DeviceAccounts:
         self._limit = limit
         self._own_host = own_host
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the routes to `app`."""
         self._add(app, "/appliance-mfa/api", described=True)
         if self._own_host:
             self._add(app, "/api", described=False)  # the same once more
-        app.add_api_route("/rich-consents/{id}", self.consent, methods=["GET"], **openapi.RICH_CONSENT)
+        app.add("GET", "/rich-consents/{id}", self.consent, openapi.RICH_CONSENT)
 
-    def _add(self, app: FastAPI, prefix: str, *, described: bool) -> None:
+    def _add(self, app: HttpApplication, prefix: str, *, described: bool) -> None:
         one = f"{prefix}/device-accounts/{{id}}"
         for path, endpoint, method, operation in (
             (f"{prefix}/enroll", self.enroll, "POST", openapi.ENROLL_DEVICE),
@@ -62,10 +62,7 @@ class DeviceAccounts:
             (one, self.update, "PATCH", openapi.UPDATE_DEVICE),
             (one, self.delete, "DELETE", openapi.DELETE_DEVICE),
         ):
-            status = None if 200 in operation["responses"] else 204
-            app.add_api_route(
-                path, endpoint, methods=[method], status_code=status, include_in_schema=described, **operation
-            )
+            app.add(method, path, endpoint, operation if described else None)
 
     async def enroll(self, request: Request) -> Response:
         """Enroll a device with the ticket of a QR code, once; whoever began the enrollment then confirms it."""

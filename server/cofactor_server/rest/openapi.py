@@ -1,9 +1,12 @@
-"""The shapes in words of OpenAPI: FastAPI writes the document, and this says what bodies hold, since we parse them."""
+"""The OpenAPI document: its schemas, and an Operation Object for each route."""
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 _Schema = dict[str, Any]
+Document = dict[str, Any]
+"""An OpenAPI 3.1 document."""
 
 _AUTH0 = "http://auth0.com/oauth/grant-type/"
 _JSON = "application/json"
@@ -394,7 +397,7 @@ _RATE_HEADERS: dict[str, Any] = {
 }
 
 
-def _operation(  # what add_api_route takes; a helper of constants only
+def _operation(
     tag: str,
     name: str,
     summary: str,
@@ -403,25 +406,28 @@ def _operation(  # what add_api_route takes; a helper of constants only
     takes: str = "",
     security: Sequence[Mapping[str, list[str]]] = (),
     parameters: Sequence[_Schema] = (),
+    status: str = "200",
 ) -> dict[str, Any]:
     on_device = tag == "devices"
     media_types = (_JSON,) if on_device else (_JSON, _FORM)
     error = {"description": "Refused", "content": _content(_ref("DeviceError" if on_device else "Error"), _JSON)}
-    responses: dict[int | str, dict[str, Any]] = {
-        "4XX": {**error, "headers": _RATE_HEADERS},
-        "5XX": {**error, "description": "Failed"},
+    done = {"description": "Done"} if answers is None else {"description": "Done", "content": _content(answers, _JSON)}
+    operation: dict[str, Any] = {
+        "tags": [tag],
+        "summary": summary,
+        "operationId": name,
+        "responses": {
+            status: done,
+            "4XX": {**error, "headers": _RATE_HEADERS},
+            "5XX": {**error, "description": "Failed"},
+        },
+        "security": list(security),
     }
-    if answers is not None:
-        responses = {200: {"description": "Done", "content": _content(answers, _JSON)}, **responses}
-    extra: dict[str, Any] = {"security": list(security)}
     if takes:
-        extra["requestBody"] = {
-            "required": True,
-            "content": _content(_ref(takes), *media_types),
-        }
+        operation["requestBody"] = {"required": True, "content": _content(_ref(takes), *media_types)}
     if parameters:
-        extra["parameters"] = list(parameters)
-    return {"tags": [tag], "operation_id": name, "summary": summary, "responses": responses, "openapi_extra": extra}
+        operation["parameters"] = list(parameters)
+    return operation
 
 
 _ID: _Schema = {
@@ -440,7 +446,7 @@ TOKEN = _operation(
     takes="TokenRequest",
     security=_BY_CLIENT,
 )
-TOKEN["responses"][403] = {
+TOKEN["responses"]["403"] = {
     "description": "A second factor is awaited, or the grant is refused",
     "content": _content({"anyOf": [_ref("MfaRequired"), _ref("Error")]}, _JSON),
 }
@@ -492,7 +498,12 @@ RENAME = _operation(
     parameters=[_ID],
 )
 DELETE = _operation(
-    "authenticators", "deleteAuthenticator", "Remove an authenticator", security=_BY_USER, parameters=[_ID]
+    "authenticators",
+    "deleteAuthenticator",
+    "Remove an authenticator",
+    security=_BY_USER,
+    parameters=[_ID],
+    status="204",
 )
 
 
@@ -517,7 +528,7 @@ CONFIRM_ENROLLMENT = _operation(
     answers=_ref("ConfirmedEnrollment"),
     takes="ConfirmEnrollmentRequest",
 )
-CONFIRM_ENROLLMENT["responses"][202] = {
+CONFIRM_ENROLLMENT["responses"]["202"] = {
     "description": "Not confirmed yet",
     "content": _content(_ref("WaitingEnrollment"), _JSON),
 }
@@ -535,6 +546,7 @@ RESOLVE = _operation(
     "resolveTransaction",
     "Answer a push",
     takes="ResolveRequest",
+    status="204",
     security=[{"transaction": []}],
 )
 UPDATE_DEVICE = _operation(
@@ -547,7 +559,7 @@ UPDATE_DEVICE = _operation(
     parameters=[_ACCOUNT_ID],
 )
 DELETE_DEVICE = _operation(
-    "devices", "deleteDevice", "Remove a device", security=[{"device": []}], parameters=[_ACCOUNT_ID]
+    "devices", "deleteDevice", "Remove a device", security=[{"device": []}], parameters=[_ACCOUNT_ID], status="204"
 )
 RICH_CONSENT = _operation(
     "devices",
@@ -559,9 +571,21 @@ RICH_CONSENT = _operation(
 )
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the components that the operations refer to."""
-    components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(SCHEMAS)
-    components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
-    return document
+def document(paths: Mapping[str, Any], issuer: str) -> Document:
+    """Return the document of an application.
+
+    Args:
+        paths: OpenAPI Path Items by path.
+        issuer: The server's address; it ends with a slash.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Cofactor",
+            "summary": "Multi-factor authentication in the shapes of Auth0's MFA API",
+            "version": metadata.version("cofactor-server"),
+        },
+        "servers": [{"url": issuer.rstrip("/")}],
+        "paths": dict(paths),
+        "components": {"schemas": SCHEMAS, "securitySchemes": _SECURITY_SCHEMES},
+    }

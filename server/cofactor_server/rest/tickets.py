@@ -9,13 +9,13 @@ import grpc.aio
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import tickets_pb2 as pb
 from cofactor.v1 import tickets_pb2_grpc
-from fastapi import FastAPI
 from google.protobuf.duration_pb2 import Duration
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body
 from cofactor_server.rest.errors import answered
 from cofactor_server.rest.tokens import TIMEOUT
@@ -64,14 +64,14 @@ class Tickets:
         self._limit = limit
         self._draw = draw
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the routes to `app`."""
         for name, endpoint, operation in (
             ("ticket", self.offer, openapi.GET_TICKET),
             ("begin", self.begin, openapi.BEGIN_ENROLLMENT),
             ("confirm", self.confirm, openapi.CONFIRM_ENROLLMENT),
         ):
-            app.add_api_route(f"/mfa/enrollment/{name}", endpoint, methods=["POST"], **operation)
+            app.add("POST", f"/mfa/enrollment/{name}", endpoint, operation)
 
     async def offer(self, request: Request) -> Response:
         """Tell what a ticket is for. It is in the body, since an address is kept in many places; nothing is used up."""

@@ -6,12 +6,12 @@ from typing import Any
 import grpc.aio
 from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1 import tokens_pb2_grpc
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import bodies, credentials, kinds, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.bodies import Body
 from cofactor_server.rest.errors import Refusal, answer, answered
 
@@ -104,14 +104,14 @@ class Tokens:
         self._limit = limit
         self._discovery = _discovery(issuer)
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the routes to `app`."""
-        app.add_api_route("/oauth/token", self.issue, methods=["POST"], **openapi.TOKEN)
-        app.add_api_route("/oauth/revoke", self.revoke, methods=["POST"], response_class=Response, **openapi.REVOKE)
-        app.add_api_route("/oauth/introspect", self.introspect, methods=["POST"], **openapi.INTROSPECT)
-        app.add_api_route("/.well-known/openid-configuration", self.discover, methods=["GET"], **openapi.DISCOVERY)
-        app.add_api_route("/.well-known/jwks.json", self.rsa_keys, methods=["GET"], **openapi.RSA_KEYS)
-        app.add_api_route("/.well-known/keys.json", self.keys, methods=["GET"], **openapi.KEYS)
+        app.add("POST", "/oauth/token", self.issue, openapi.TOKEN)
+        app.add("POST", "/oauth/revoke", self.revoke, openapi.REVOKE)
+        app.add("POST", "/oauth/introspect", self.introspect, openapi.INTROSPECT)
+        app.add("GET", "/.well-known/openid-configuration", self.discover, openapi.DISCOVERY)
+        app.add("GET", "/.well-known/jwks.json", self.rsa_keys, openapi.RSA_KEYS)
+        app.add("GET", "/.well-known/keys.json", self.keys, openapi.KEYS)
 
     async def issue(self, request: Request) -> Response:
         """Exchange a grant for tokens. What the query string says does not matter."""
@@ -146,18 +146,18 @@ class Tokens:
         response = await self._stub.IntrospectToken(message, metadata=metadata, timeout=TIMEOUT)
         return JSONResponse(_introspection(response))
 
-    async def discover(self) -> Response:
+    async def discover(self, _request: Request) -> Response:
         """Describe the issuer to OpenID Connect libraries."""
         return JSONResponse(self._discovery, headers=_PUBLIC)
 
-    async def rsa_keys(self) -> Response:
+    async def rsa_keys(self, _request: Request) -> Response:
         """Hand out the RSA keys, which verify id_tokens and RS256 access tokens.
 
         Libraries of this wire take every key of the set for one of RSA, and fail on others (auth0-python 6.8).
         """
         return JSONResponse({"keys": [key for key in await self._keys() if key["kty"] == "RSA"]}, headers=_PUBLIC)
 
-    async def keys(self) -> Response:
+    async def keys(self, _request: Request) -> Response:
         """Hand out every public key: what a resource server needs that takes ES256 access tokens."""
         return JSONResponse({"keys": await self._keys()}, headers=_PUBLIC)
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import grpc.aio
 from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1 import tokens_pb2_grpc
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cofactor_server import errors
 from cofactor_server.rest import credentials, openapi
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rest.errors import Refusal, answer, of_call, of_error
 
 TIMEOUT = 10.0  # seconds
@@ -29,10 +29,10 @@ class UserInfo:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = tokens_pb2_grpc.TokenServiceStub(channel)
 
-    def register(self, app: FastAPI) -> None:
+    def register(self, app: HttpApplication) -> None:
         """Add the route to `app`."""
-        app.add_api_route("/userinfo", self.get, methods=["GET"], **openapi.USER_INFO)
-        app.add_api_route("/userinfo", self.get, methods=["POST"], include_in_schema=False)
+        app.add("GET", "/userinfo", self.get, openapi.USER_INFO)
+        app.add("POST", "/userinfo", self.get)
 
     async def get(self, request: Request) -> Response:
         """Tell who the user is; the token is in the header alone, never in the query or the body."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc import tls
 from cofactor_server.serving.listening import BACKLOG, Listening, name_of
 
@@ -27,19 +28,19 @@ class Readiness:
     def __init__(self) -> None:
         self.serving = False
 
-    def answer(self, edge: FastAPI) -> None:
+    def answer(self, edge: HttpApplication) -> None:
         """Add `GET /livez`, which answers while the process does, and `GET /readyz`, which says 503 otherwise."""
         headers = {"cache-control": "no-store"}
 
-        async def live() -> PlainTextResponse:
+        async def live(_request: Request) -> PlainTextResponse:
             return PlainTextResponse("ok", headers=headers)
 
-        async def ready() -> PlainTextResponse:
+        async def ready(_request: Request) -> PlainTextResponse:
             text, status = ("ok", 200) if self.serving else ("not ready", 503)
             return PlainTextResponse(text, status, headers)
 
-        edge.add_api_route("/livez", live, methods=["GET"], include_in_schema=False)
-        edge.add_api_route("/readyz", ready, methods=["GET"], include_in_schema=False)
+        edge.add("GET", "/livez", live)
+        edge.add("GET", "/readyz", ready)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -71,7 +72,7 @@ class HttpServer:
 
     @classmethod
     async def started(
-        cls, app: FastAPI, sock: socket.socket, listening: Listening, *, for_operators: bool = False
+        cls, app: HttpApplication, sock: socket.socket, listening: Listening, *, for_operators: bool = False
     ) -> Self:
         """Return the server when it takes connections."""
         options: dict[str, Any] = {}

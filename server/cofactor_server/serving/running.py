@@ -13,10 +13,10 @@ from typing import Any, Self
 import grpc.aio
 import prometheus_client
 import structlog
-from fastapi import FastAPI
 from grpc_health.v1 import health
 
 from cofactor_server.app import Application
+from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc import server as rpc
 from cofactor_server.rpc.tls import TlsFiles
 from cofactor_server.serving.http_server import HttpServer, Readiness
@@ -86,7 +86,7 @@ async def run(
     listening: Listening,
     stop: asyncio.Event,
     *,
-    http: FastAPI | None = None,
+    http: HttpApplication | None = None,
     http_socket: socket.socket | None = None,
     more: Sequence[Listening] = (),
     register: Callable[[grpc.aio.Server], None] = nothing_more,
