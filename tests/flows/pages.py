@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.world import ISSUER, World
 
 BINARY = "application/grpc-web+proto"
+TEXT = "application/grpc-web-text+proto"
 SECONDS = 30.0
 """How long a test waits for what has to come."""
 
@@ -22,6 +23,11 @@ SECONDS = 30.0
 def frame(octets: bytes, kind: int = 0) -> bytes:
     """Return one frame, PROTOCOL-WEB.md."""
     return struct.pack(">BI", kind, len(octets)) + octets
+
+
+def decode(text: bytes) -> bytes:
+    """Decode pieces of base64, each with its own padding, four characters at a time."""
+    return b"".join(base64.b64decode(text[at : at + 4], validate=True) for at in range(0, len(text), 4))
 
 
 @dataclass
@@ -85,6 +91,15 @@ class Stream:
         head = await self._octets(5)
         kind, length = struct.unpack(">BI", head)
         return kind, await self._octets(length)
+
+    async def part(self) -> bytes:
+        """Return the next part of the body as it was sent."""
+        async with asyncio.timeout(SECONDS):
+            while not self._read:
+                self._take(await self._received.get())
+        part = bytes(self._read)
+        self._read.clear()
+        return part
 
     async def rest(self) -> bytes:
         """Return everything that is still to come."""
@@ -156,8 +171,8 @@ class Page:
         body = await stream.rest()
         headers = {name.decode().lower(): value.decode() for name, value in stream.start["headers"]}
         messages, trailers = [], {}
-        if headers.get("content-type") == BINARY:
-            rest = body
+        if headers.get("content-type") in (BINARY, TEXT):
+            rest = body if headers["content-type"] == BINARY else decode(body)
             while rest:
                 kind, length = struct.unpack_from(">BI", rest)
                 octets, rest = rest[5 : 5 + length], rest[5 + length :]

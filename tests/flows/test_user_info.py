@@ -110,7 +110,7 @@ async def test_user_info_refuses_as_rfc_6750_has_it(rest_api: RestApi, world: Wo
 
 
 async def test_discovery_names_what_is_served_and_may_be_kept_a_while(rest_api: RestApi) -> None:
-    for path in ("openid-configuration", "jwks.json", "keys.json"):
+    for path in ("openid-configuration", "oauth-authorization-server", "jwks.json", "keys.json"):
         answer = await rest_api.http.get(f"/.well-known/{path}")
         assert answer.headers["cache-control"] == "public, max-age=300"
     said = (await rest_api.http.get("/.well-known/openid-configuration")).json()

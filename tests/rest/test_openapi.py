@@ -15,6 +15,7 @@ OPERATIONS = {
     ("post", "/oauth/introspect"),
     ("get", "/userinfo"),
     ("get", "/.well-known/openid-configuration"),
+    ("get", "/.well-known/oauth-authorization-server"),
     ("get", "/.well-known/jwks.json"),
     ("get", "/.well-known/keys.json"),
     ("post", "/mfa/challenge"),

@@ -9,7 +9,8 @@ from cofactor.v1 import authenticators_pb2, challenges_pb2, guardian_pb2, polici
 from cofactor_server.domain.callers import Caller
 from cofactor_server.rpc import testing
 from cofactor_server.rpc.callers import RULES, RuleMissing, check_complete
-from cofactor_server.rpc.server import HEALTH, REFLECTION, SERVICES
+from cofactor_server.rpc.reflection import VERSIONS
+from cofactor_server.rpc.server import HEALTH, SERVICES
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_health.v1 import health_pb2
 
@@ -231,7 +232,7 @@ async def test_each_rpc_admits_the_callers_of_its_row_and_no_others(edge: Edge, 
 
 
 def test_every_row_is_an_rpc_and_every_rpc_has_a_row() -> None:
-    registered = [*SERVICES, *testing.SERVICES, HEALTH, REFLECTION]
+    registered = [*SERVICES, *testing.SERVICES, HEALTH, *VERSIONS]
     check_complete(registered)
     assert set(RULES) == {f"/{s.full_name}/{m.name}" for s in registered for m in s.methods}
 
@@ -240,7 +241,7 @@ def test_every_row_is_an_rpc_and_every_rpc_has_a_row() -> None:
 def test_an_rpc_without_a_row_stops_the_start_and_is_named(missing: str) -> None:
     rows = {method: rule for method, rule in RULES.items() if method != missing}
     with pytest.raises(RuleMissing, match=missing):
-        check_complete([*SERVICES, *testing.SERVICES, HEALTH, REFLECTION], rows)
+        check_complete([*SERVICES, *testing.SERVICES, HEALTH, *VERSIONS], rows)
 
 
 async def test_health_is_anyones(edge: Edge) -> None:

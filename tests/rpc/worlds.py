@@ -320,6 +320,8 @@ class Edge:
     interceptor: Interceptor
     health: health.aio.HealthServicer
     server: grpc.aio.Server
+    port: int
+    """Of the socket; 0 for a unix socket."""
 
     def raw(self, method: str, octets: bytes, **options: Any) -> Any:
         """Call with octets that need not be a message."""
@@ -366,7 +368,7 @@ async def in_process() -> AsyncIterator[Edge]:
     channel = LocalChannel([interceptor])
     register(channel, services(world), health_servicer=servicer, reflect=True)
     try:
-        yield Edge(world, channel, registry, interceptor, servicer, channel)
+        yield Edge(world, channel, registry, interceptor, servicer, channel, 0)
     finally:
         await channel.close()
 
@@ -381,7 +383,7 @@ async def on_a_socket(address: str = "127.0.0.1:0", trusted_proxies: Sequence[st
     await server.start()
     async with grpc.aio.insecure_channel(target) as channel:
         try:
-            yield Edge(world, channel, registry, interceptor, servicer, server)
+            yield Edge(world, channel, registry, interceptor, servicer, server, port)
         finally:
             await server.stop(0)
 

@@ -16,6 +16,7 @@ from cofactor_server.rest.authenticators import Authenticators
 from cofactor_server.rest.bodies import MAX_BODY
 from cofactor_server.rest.challenges import Challenges
 from cofactor_server.rest.cors import Cors
+from cofactor_server.rest.discovery import Discovery
 from cofactor_server.rest.edge import Edge, Peers
 from cofactor_server.rest.errors import PUSH_REJECTED_AS_GRANT, Refusal, answer, of_call, of_error
 from cofactor_server.rest.guardian import DeviceAccounts
@@ -64,7 +65,8 @@ def create_app(
     app.add_exception_handler(errors.CofactorError, _refused)
     app.add_exception_handler(grpc.aio.AioRpcError, _refused)
     app.add_exception_handler(HTTPException, _refused)
-    Tokens(channel, issuer=issuer, limit=max_body).register(app)
+    Tokens(channel, limit=max_body).register(app)
+    Discovery(channel, issuer=issuer).register(app)
     UserInfo(channel).register(app)
     Challenges(channel, limit=max_body).register(app)
     Authenticators(channel, limit=max_body).register(app)

@@ -37,6 +37,12 @@ _TARGET: dict[str, _Schema] = {
 _URI: _Schema = {"type": "string", "format": "uri"}
 _WORDS: _Schema = {"type": "array", "items": {"type": "string"}}
 _BODY_WORDS: _Schema = {"anyOf": [_WORDS, {"type": "string", "description": "Separated by commas or spaces."}]}
+_CLIENT_METHODS = tuple(
+    f"{endpoint}_endpoint_auth_{what}"
+    for what in ("methods", "signing_alg_values")
+    for endpoint in ("token", "revocation", "introspection")
+)
+"""How clients authenticate, in discovery; each name goes on with `_supported`."""
 _PUBLIC_KEY: _Schema = {"type": "object", "description": "For the browser's WebAuthn call, in its JSON form."}
 
 
@@ -177,14 +183,17 @@ SCHEMAS: dict[str, _Schema] = {
                     "acr_values",
                     "claim_types",
                     "id_token_signing_alg_values",
-                    "token_endpoint_auth_methods",
-                    "revocation_endpoint_auth_methods",
-                    "introspection_endpoint_auth_methods",
-                    "token_endpoint_auth_signing_alg_values",
-                    "revocation_endpoint_auth_signing_alg_values",
-                    "introspection_endpoint_auth_signing_alg_values",
+                    *_CLIENT_METHODS,
                 )
             },
+        }
+    ),
+    "ServerMetadata": _object(
+        {
+            "issuer": _URI,
+            **{f"{name}_endpoint": _URI for name in ("token", "revocation", "introspection")},
+            "jwks_uri": _URI,
+            **{f"{name}_supported": _WORDS for name in ("grant_types", "response_types", "scopes", *_CLIENT_METHODS)},
         }
     ),
     "JsonWebKeySet": _object(
@@ -463,6 +472,9 @@ USER_INFO = _operation(
     "tokens", "getUserInfo", "Ask who the user of an access token is", answers=_ref("UserInfo"), security=_BY_USER
 )
 DISCOVERY = _operation("tokens", "discover", "Describe the issuer", answers=_ref("Discovery"))
+SERVER_METADATA = _operation(
+    "tokens", "getServerMetadata", "Describe the authorization server", answers=_ref("ServerMetadata")
+)
 RSA_KEYS = _operation("tokens", "getRsaKeys", "Get the public RSA keys", answers=_ref("JsonWebKeySet"))
 KEYS = _operation("tokens", "getJsonWebKeySet", "Get every public key", answers=_ref("JsonWebKeySet"))
 CHALLENGE = _operation(

@@ -1,4 +1,4 @@
-"""Tokens over HTTP: the token endpoint, revocation, introspection, discovery and keys (contract sections 1.1 and 3)."""
+"""Tokens over HTTP: the token endpoint, revocation, introspection (contract sections 1.1 and 3)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,17 +18,6 @@ from cofactor_server.rest.errors import Refusal, answer, answered
 TIMEOUT = 10.0  # seconds
 
 _AUTH0 = "http://auth0.com/oauth/grant-type/"
-_AUTH_METHODS = ["none", "client_secret_post", "client_secret_basic", "private_key_jwt"]
-_ASSERTION_ALGORITHMS = ["RS256", "RS384", "PS256", "ES256"]
-_SCOPES = ["openid", "profile", "email", "offline_access", "enroll", "read:authenticators", "remove:authenticators"]
-
-_CLAIMS = [
-    *("iss", "sub", "aud", "exp", "iat", "auth_time", "acr", "amr", "at_hash"),
-    *("name", "preferred_username", "email", "email_verified"),
-]
-_ACR_VALUES = [f"urn:cofactor:acr:{level}" for level in ("1fa", "mfa-low", "mfa", "phr", "phrh")]
-_PUBLIC = {"cache-control": "public, max-age=300"}
-"""Of what changes with the keys; they are published much longer than this before they sign (S158)."""
 
 
 def _target(body: Body) -> pb.TokenTarget:
@@ -95,23 +84,18 @@ class Tokens:
     """The routes.
 
     Parameters:
-        issuer: with its trailing slash; endpoints are named below it.
         limit: how much of a body is read, in octets.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, *, issuer: str, limit: int) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, limit: int) -> None:
         self._stub = tokens_pb2_grpc.TokenServiceStub(channel)
         self._limit = limit
-        self._discovery = _discovery(issuer)
 
     def register(self, app: HttpApplication) -> None:
         """Add the routes to `app`."""
         app.add("POST", "/oauth/token", self.issue, openapi.TOKEN)
         app.add("POST", "/oauth/revoke", self.revoke, openapi.REVOKE)
         app.add("POST", "/oauth/introspect", self.introspect, openapi.INTROSPECT)
-        app.add("GET", "/.well-known/openid-configuration", self.discover, openapi.DISCOVERY)
-        app.add("GET", "/.well-known/jwks.json", self.rsa_keys, openapi.RSA_KEYS)
-        app.add("GET", "/.well-known/keys.json", self.keys, openapi.KEYS)
 
     async def issue(self, request: Request) -> Response:
         """Exchange a grant for tokens. What the query string says does not matter."""
@@ -145,25 +129,6 @@ class Tokens:
         message = pb.IntrospectTokenRequest(token=body.required("token"))
         response = await self._stub.IntrospectToken(message, metadata=metadata, timeout=TIMEOUT)
         return JSONResponse(_introspection(response))
-
-    async def discover(self, _request: Request) -> Response:
-        """Describe the issuer to OpenID Connect libraries."""
-        return JSONResponse(self._discovery, headers=_PUBLIC)
-
-    async def rsa_keys(self, _request: Request) -> Response:
-        """Hand out the RSA keys, which verify id_tokens and RS256 access tokens.
-
-        Libraries of this wire take every key of the set for one of RSA, and fail on others (auth0-python 6.8).
-        """
-        return JSONResponse({"keys": [key for key in await self._keys() if key["kty"] == "RSA"]}, headers=_PUBLIC)
-
-    async def keys(self, _request: Request) -> Response:
-        """Hand out every public key: what a resource server needs that takes ES256 access tokens."""
-        return JSONResponse({"keys": await self._keys()}, headers=_PUBLIC)
-
-    async def _keys(self) -> list[dict[str, Any]]:
-        response = await self._stub.GetJsonWebKeySet(pb.GetJsonWebKeySetRequest(), timeout=TIMEOUT)
-        return [_present(key) for key in response.keys]
 
 
 def _present(message: Any) -> dict[str, Any]:
@@ -205,30 +170,3 @@ def _introspection(response: pb.IntrospectTokenResponse) -> dict[str, Any]:
         if name in said:
             said[name] = list(said[name])
     return said
-
-
-def _discovery(issuer: str) -> dict[str, Any]:
-    return {
-        "issuer": issuer,
-        "authorization_endpoint": f"{issuer}authorize",  # SDKs want the key; nothing is served there
-        "token_endpoint": f"{issuer}oauth/token",
-        "revocation_endpoint": f"{issuer}oauth/revoke",
-        "introspection_endpoint": f"{issuer}oauth/introspect",
-        "userinfo_endpoint": f"{issuer}userinfo",
-        "jwks_uri": f"{issuer}.well-known/jwks.json",
-        "grant_types_supported": list(GRANTS),
-        "response_types_supported": ["none"],
-        "subject_types_supported": ["public"],
-        "scopes_supported": _SCOPES,
-        "claims_supported": _CLAIMS,
-        "claim_types_supported": ["normal"],
-        "acr_values_supported": _ACR_VALUES,
-        "id_token_signing_alg_values_supported": ["RS256"],
-        "token_endpoint_auth_methods_supported": _AUTH_METHODS,
-        "revocation_endpoint_auth_methods_supported": _AUTH_METHODS,
-        "introspection_endpoint_auth_methods_supported": [method for method in _AUTH_METHODS if method != "none"],
-        **{
-            f"{endpoint}_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS
-            for endpoint in ("token", "revocation", "introspection")
-        },
-    }

@@ -171,6 +171,7 @@ RULES: Mapping[str, Rule] = {
     "/cofactor.testing.v1.ClockService/AdvanceTime": Anyone(),
     "/cofactor.testing.v1.OutboxService/ListMessages": Anyone(),
     # Registered only when asked for.
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Anyone(),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Anyone(),
 }
 

@@ -4,7 +4,8 @@ So a call from a page meets the same interceptor, the same table of callers and 
 Only methods of `METHODS` exist here, only public clients are heard, by their id alone, and no first factor is vouched
 for (security.md 5, 6 and 25). Whose pages may read the answers is `rest.cors`'s part.
 
-The form is the binary one of PROTOCOL-WEB.md in grpc/grpc: one message in, messages and then the trailers out.
+Both forms of PROTOCOL-WEB.md in grpc/grpc are served, binary and base64 text: one message in, messages and then the
+trailers out. The answer has the form of the request.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ from cofactor_server.errors import (
 )
 from cofactor_server.rpc import errors
 
-CONTENT_TYPES = frozenset({"application/grpc-web", "application/grpc-web+proto"})
+BINARY_TYPES = frozenset({"application/grpc-web", "application/grpc-web+proto"})
+TEXT_TYPES = frozenset({"application/grpc-web-text", "application/grpc-web-text+proto"})
 MAX_MESSAGE = 64 * 1_024
 """Octets, as for bodies of the REST edge."""
 TIMEOUT = 10.0
@@ -68,6 +70,7 @@ _DATA, _TRAILERS = 0x00, 0x80
 _HEAD = 5
 _UNITS = {"H": 3_600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _timeout = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
+_base64_pieces = re.compile(rb"[A-Za-z0-9+/]+={0,2}").findall
 _printable = re.compile(r"[ -~]*").fullmatch
 
 _Scope: TypeAlias = MutableMapping[str, Any]
@@ -105,13 +108,14 @@ class PageMethod:
         headers = _headers(scope)
         scope.setdefault("state", {})["client_id"] = headers.get("cofactor-client-id", "")  # whose answer, for CORS
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in CONTENT_TYPES:
+        if kind not in BINARY_TYPES | TEXT_TYPES:
             await _refuse_type(send)
             return
-        answer = _Answer(send)
+        as_text = kind in TEXT_TYPES
+        answer = _Answer(send, as_text=as_text)
         try:
             metadata, timeout = _metadata(headers), self._timeout(headers)
-            message = self._checked(await _message(headers, receive))
+            message = self._checked(await _message(headers, receive, as_text=as_text))
         except _Left:
             return
         except CofactorError as refusal:
@@ -178,15 +182,19 @@ def page_methods(channel: grpc.aio.Channel) -> list[PageMethod]:
 class _Answer:
     """The answer to one request: messages, then trailers, each in a frame."""
 
-    def __init__(self, send: _Send) -> None:
+    def __init__(self, send: _Send, *, as_text: bool) -> None:
         self._send = send
+        self._as_text = as_text
         self._begun = False
 
     async def begin(self) -> None:
         if not self._begun:
             self._begun = True
             headers = [
-                (b"content-type", b"application/grpc-web+proto"),
+                (
+                    b"content-type",
+                    b"application/grpc-web-text+proto" if self._as_text else b"application/grpc-web+proto",
+                ),
                 (b"cache-control", b"no-store"),
                 (b"x-accel-buffering", b"no"),  # proxies that collect answers would keep a watcher waiting
             ]
@@ -208,6 +216,8 @@ class _Answer:
 
     async def _frame(self, kind: int, octets: bytes, *, more: bool) -> None:
         body = struct.pack(">BI", kind, len(octets)) + octets
+        if self._as_text:
+            body = base64.b64encode(body)  # each frame by itself, so that a page can read it before the next one comes
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
@@ -240,7 +250,7 @@ def _metadata(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return metadata
 
 
-async def _message(headers: Mapping[str, str], receive: _Receive) -> bytes:
+async def _message(headers: Mapping[str, str], receive: _Receive, *, as_text: bool) -> bytes:
     """Read the one message of a request.
 
     Raises:
@@ -250,15 +260,8 @@ async def _message(headers: Mapping[str, str], receive: _Receive) -> bytes:
     """
     if headers.get("grpc-encoding", "identity") != "identity":
         raise InvalidRequest(violations=(("grpc-encoding", "must be identity"),))
-    body, more = bytearray(), True
-    while more:
-        part = await receive()
-        if part["type"] == "http.disconnect":
-            raise _Left
-        body += part.get("body", b"")
-        more = part.get("more_body", False)
-        if len(body) > _HEAD + MAX_MESSAGE:
-            raise RequestTooLarge
+    limit = _HEAD + MAX_MESSAGE
+    body = _decode(await _body(receive, (limit + 2) // 3 * 4)) if as_text else await _body(receive, limit)
     if len(body) < _HEAD:
         raise _malformed("is shorter than the head of a frame")
     kind, length = struct.unpack_from(">BI", body)
@@ -271,6 +274,30 @@ async def _message(headers: Mapping[str, str], receive: _Receive) -> bytes:
     return bytes(body[_HEAD:])
 
 
+async def _body(receive: _Receive, limit: int) -> bytearray:
+    body, more = bytearray(), True
+    while more:
+        part = await receive()
+        if part["type"] == "http.disconnect":
+            raise _Left
+        body += part.get("body", b"")
+        more = part.get("more_body", False)
+        if len(body) > limit:
+            raise RequestTooLarge
+    return body
+
+
+def _decode(text: bytearray) -> bytearray:
+    """Decode one or more pieces of base64, each of which may have its own padding."""
+    pieces = _base64_pieces(text)
+    if b"".join(pieces) != text:
+        raise _malformed("is not base64")
+    try:
+        return bytearray().join(base64.b64decode(piece, validate=True) for piece in pieces)
+    except ValueError:
+        raise _malformed("is not base64") from None
+
+
 def _malformed(problem: str) -> InvalidRequest:
     return InvalidRequest(violations=(("body", problem),))
 
@@ -281,6 +308,9 @@ async def _until_gone(receive: _Receive) -> None:
 
 
 async def _refuse_type(send: _Send) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"accept-post", ", ".join(sorted(CONTENT_TYPES)).encode())]
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"accept-post", ", ".join(sorted(BINARY_TYPES | TEXT_TYPES)).encode()),
+    ]
     await send({"type": "http.response.start", "status": 415, "headers": headers})
-    await send({"type": "http.response.body", "body": b"gRPC-Web in its binary form is served here\n"})
+    await send({"type": "http.response.body", "body": b"gRPC-Web is served here\n"})

@@ -17,17 +17,17 @@ from cofactor.v1.tickets_pb2_grpc import add_EnrollmentTicketServiceServicer_to_
 from cofactor.v1.tokens_pb2_grpc import add_TokenServiceServicer_to_server
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from cofactor_server.rpc import authenticators as rpc_authenticators
 from cofactor_server.rpc import challenges as rpc_challenges
-from cofactor_server.rpc import tls
+from cofactor_server.rpc import reflection, tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
 from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer, Watching
 from cofactor_server.rpc.guardian import DeviceAccounts, DeviceAccountServicer
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.policies import Explaining, PolicyServicer
+from cofactor_server.rpc.reflection import Reflection
 from cofactor_server.rpc.tickets import EnrollmentTicketServicer, Tickets
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
 
@@ -45,7 +45,6 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     tickets_pb2.DESCRIPTOR.services_by_name["EnrollmentTicketService"],
 )
 HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
-REFLECTION: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
 
 class PlaintextRefused(Exception):
@@ -88,7 +87,7 @@ def register(
     if health_servicer is not None:
         registered.append(HEALTH)
     if reflect:
-        registered.append(REFLECTION)
+        registered += reflection.VERSIONS
     check_complete(registered, rules)
     add_TokenServiceServicer_to_server(TokenServicer(services.tokens), target)
     challenge_servicer = ChallengeServicer(services.challenges, services.answers, services.watching, services.devices)
@@ -100,7 +99,7 @@ def register(
     if health_servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, target)
     if reflect:
-        reflection.enable_server_reflection([service.full_name for service in registered], target)
+        Reflection(registered).register(target)
 
 
 def new_server(interceptors: Sequence[grpc.aio.ServerInterceptor] = (), *, reuse_port: bool = False) -> grpc.aio.Server:
