@@ -51,7 +51,10 @@ class Authenticator(Value, frozen=True):
     last_used_at: int | None = None
     removed_at: int | None = None
     acr: str = ""
-    """The highest level it has reached alone with a first factor; what guards adding and removing (S34)."""
+    """The highest level it has reached alone with a first factor; empty until it is used.
+
+    What it can reach is `demands.reach_of`, and what guards adding and removing is `demands.level_to_change`.
+    """
     guard: Guard = each(default_factory=Guard)
     implicit: bool = False
     """True for a verified profile address: nobody enrolled it, so it counts as no enrollment and is not removed."""

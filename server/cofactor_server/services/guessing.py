@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cofactor_server.domain.acr import level_of
+from cofactor_server.domain.acr import Level, level_of
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.budgets import DISABLE_AFTER, FAILED_CODES, SOURCE_FAILED_CODES, WARN_AFTER
 from cofactor_server.domain.challenges import Challenge
@@ -161,7 +161,7 @@ class Guessing:
             credential=self._credentials.seal(authenticator.user_id, authenticator.id, verdict.credential),
             name=authenticator.name or verdict.name,
             last_used_at=attempt.now,
-            acr=level_of(verdict.facts).acr,
+            acr=max(level_of(verdict.facts), Level.of(authenticator.acr)).acr,
             unique_ref=unique if unique is not None else authenticator.unique_ref,
             guard=authenticator.guard.succeeded(),
         )
