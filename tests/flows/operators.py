@@ -1,4 +1,4 @@
-"""An operator of a deployment, over gRPC: what users are given and what is taken from them, whatever edge they are on."""
+"""An operator of a deployment, over gRPC, whatever edge its users are on."""
 
 from typing import Any
 
@@ -36,6 +36,22 @@ class OperatorDesk:
     async def add_phone(self, number: str) -> str:
         """Add a telephone, and return its id."""
         return await self.add(phone=methods.NewPhone(number=number))
+
+    async def remove(self, method_id: str) -> None:
+        """Remove a method."""
+        request = methods.DeleteAuthenticationMethodRequest(user_id=self._user_id, id=method_id)
+        await self._call("DeleteAuthenticationMethod", request)
+
+    async def replace_all(self) -> None:
+        """Replace all methods by an authenticator app whose secret is `TOTP_SECRET`."""
+        app = methods.NewAuthenticationMethod(totp=methods.NewTotp(secret=TOTP_SECRET))
+        request = methods.ReplaceAuthenticationMethodsRequest(user_id=self._user_id, methods=[app])
+        await self._call("ReplaceAuthenticationMethods", request)
+
+    async def reset(self) -> None:
+        """Remove all methods."""
+        request = methods.DeleteAuthenticationMethodsRequest(user_id=self._user_id)
+        await self._call("DeleteAuthenticationMethods", request)
 
     async def _call(self, name: str, request: Any) -> Any:
         return await call(getattr(self._stub, name)(request, metadata=self._bearer, timeout=TIMEOUT))

@@ -60,6 +60,7 @@ class Demand(Value, frozen=True):
             time=max(one.time for one in each),
             recovery=any(one.recovery for one in each),
             two_kinds=len({shown.facts.possession for shown in self.shown}) > 1,
+            authenticators=tuple(dict.fromkeys(shown.authenticator_id for shown in self.shown)),
         )
 
     def met(self, methods: Sequence[str]) -> bool:

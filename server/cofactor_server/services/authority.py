@@ -16,7 +16,7 @@ from cofactor_server.errors import (
     CofactorError,
     InsufficientAuthentication,
 )
-from cofactor_server.services.standing import login_refusal, ticket_refusal, user_refusal
+from cofactor_server.services.standing import login_refusal, still_opened, ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store.needs import Needs
 from cofactor_server.store.work import Work
@@ -95,7 +95,8 @@ class Authority:
             return login_refusal(work, self.login, None, now)
         if refusal := user_refusal(work.user(self.user_id), self.epoch):
             return refusal
-        return BearerInvalid() if work.is_spent(self.user_id, self.login_id) else None
+        stands = still_opened(work, self.user_id, self.login_id, self._access.authenticators)
+        return None if stands and not work.is_spent(self.user_id, self.login_id) else BearerInvalid()
 
     def may_change(self, mine: Sequence[Authenticator], new: Kind | None = None) -> CofactorError | None:
         """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).

@@ -4,14 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from cofactor_server.domain.factor_kinds import EMAIL, SMS
 from cofactor_server.services.token_imports import Seed
 
 from tests.flows.api import Api, ClientCredentials, RestApi, Tokens
 from tests.flows.attacks.tools import (
     DESTINATIONS,
-    EMAIL,
     KINDS,
-    SMS,
     add_mailed,
     low_access_token,
     outcome,
