@@ -35,6 +35,16 @@ def test_browsers_of_nobody_are_not_forgotten(deployed: Invoke) -> None:
     assert "no user" in line_of(deployed("users", "forget-browsers", "nobody"))
 
 
+def test_a_user_is_signed_out_everywhere(deployed: Invoke) -> None:
+    assert deployed("users", "create", "jane", "--password-stdin", typed="correct horse battery\n").exit_code == 0
+
+    nothing = {"ended_refresh_tokens": 0, "ended_browsers": 0}
+    assert parsed(deployed("users", "sign-out", "jane", "--json")) == nothing
+    said = deployed("users", "sign-out", "jane").stdout
+    assert "jane: signed out everywhere; ended: 0 refresh tokens, 0 remembered browsers" in said
+    assert "no user" in line_of(deployed("users", "sign-out", "nobody"))
+
+
 def test_a_login_is_explained_that_nobody_attempts(deployed: Invoke) -> None:
     client = parsed(deployed("clients", "create", "Shop", "--grant", "password", "--json"))["client_id"]
     created = deployed("users", "create", "jane", "--password-stdin", typed="correct horse battery staple\n")

@@ -305,8 +305,15 @@ class GrpcApi:
         return _row(response.authenticator)
 
     async def remove(self, bearer: str, authenticator_id: str) -> None:
-        request = authenticators.DeleteAuthenticatorRequest(id=authenticator_id)
-        await call(self.authenticators.DeleteAuthenticator(request, metadata=_by_bearer(bearer), timeout=TIMEOUT))
+        await self.end(bearer, authenticator_id, sign_out=False)
+
+    async def end(self, bearer: str, authenticator_id: str, *, sign_out: bool) -> tuple[int, int]:
+        """Remove an authenticator; return how many refresh tokens and remembered browsers ended."""
+        request = authenticators.DeleteAuthenticatorRequest(id=authenticator_id, sign_out_everywhere=sign_out)
+        said = await call(
+            self.authenticators.DeleteAuthenticator(request, metadata=_by_bearer(bearer), timeout=TIMEOUT)
+        )
+        return said.ended_refresh_tokens, said.ended_browsers
 
     async def revoke(self, client: ClientCredentials, token: str) -> None:
         request = tokens.RevokeTokenRequest(token=token)

@@ -21,6 +21,7 @@ from tests.flows.steps import (
     Enrolled,
     a,
     enrolled,
+    logged_in,
     mfa_access_token,
     read,
     reason,
@@ -144,18 +145,17 @@ async def test_a_refresh_is_asked_for_what_a_rule_says_of_refreshes(api: Api, wo
 
 
 @pytest.mark.requirement("S203")
-async def test_whether_to_ask_is_said_at_logins_and_a_level_at_refreshes_too(api: Api, world: World) -> None:
-    await holder(api, world)
-    client = await shop(world, mfa_policy=NEVER)
-    weak = a(Tokens, await api.password(client, ALICE, PASSWORD, scope="offline_access"))
+async def test_a_login_that_showed_a_factor_is_asked_again_by_a_level_and_not_by_the_policy(
+    api: Api, world: World
+) -> None:
+    client, user = await holder(api, world)
+    shown = await logged_in(api, world, client, user, scope="offline_access")
 
     await rule(world)
-    unasked = a(Tokens, await api.refresh(client, weak.refresh_token))
-    asks_logins = await asked(api, client)
-    await rule(world, level=Level.MFA)
+    unasked = a(Tokens, await api.refresh(client, shown.refresh_token))
+    await rule(world, level=Level.PHISHING_RESISTANT)
 
-    assert asks_logins
-    assert isinstance(await api.refresh(client, unasked.refresh_token), MfaRequired)
+    assert await reason(api.refresh(client, unasked.refresh_token)) == "UNMET_AUTHENTICATION_REQUIREMENTS"
 
 
 @pytest.mark.requirement("S41", "S191")

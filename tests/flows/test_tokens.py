@@ -8,7 +8,18 @@ from cofactor_server.domain.clients import GrantType
 from cofactor_server.domain.users import MfaPolicy
 
 from tests.flows.api import Api, Tokens
-from tests.flows.steps import ALICE, ORDERS, a, enrolled, logged_in, logged_in_to_mfa, read, reason, shop
+from tests.flows.steps import (
+    ALICE,
+    ORDERS,
+    a,
+    enrolled,
+    logged_in,
+    logged_in_to_mfa,
+    mfa_access_token,
+    read,
+    reason,
+    shop,
+)
 from tests.world import API, ISSUER, PASSWORD, USER_GRANTS, World
 
 USERINFO = f"{ISSUER}userinfo"
@@ -20,6 +31,8 @@ async def test_an_access_token_says_who_logged_in_how_and_for_what(api: Api, wor
     client = await shop(world)
     user = await world.user()
     alice = await enrolled(api, world, client, create=False)
+    bearer = await mfa_access_token(api, world, client, alice)
+    (app,) = [row.id for row in await api.list(bearer) if row.type == "otp"]
     world.clock.advance(60)
     now = world.clock.now() // 1_000_000
 
@@ -41,6 +54,7 @@ async def test_an_access_token_says_who_logged_in_how_and_for_what(api: Api, wor
         "amr": ["pwd", "otp", "mfa"],
         "scope": "read:cart",
         "epoch": 1,
+        "authenticators": [app],
     }
     assert tokens.expires_in == 86_400
 

@@ -18,6 +18,7 @@ from cofactor_server.domain.callers import Access, Caller, Device
 from cofactor_server.domain.challenges import Standing
 from cofactor_server.domain.clients import Capability, Client
 from cofactor_server.domain.demands import Wanted
+from cofactor_server.domain.ending import Opened
 from cofactor_server.domain.explanations import Consequence, DecisionQuestion, Explanation, HookWord
 from cofactor_server.domain.grants import Grant, Outcome, Tokens
 from cofactor_server.domain.guardian import (
@@ -232,8 +233,9 @@ class World:
         self.ask("rename", caller, authenticator_id, name)
         return authenticator(name=name)
 
-    async def remove(self, caller: Caller, authenticator_id: str) -> None:
+    async def remove(self, caller: Caller, authenticator_id: str, *, sign_out: bool = False) -> Opened:
         self.ask("remove", caller, authenticator_id)
+        return Opened()
 
 
 class Devices:

@@ -235,6 +235,18 @@ def forget_browsers(name: Subject, realm: Realm = "", as_json: Json = False) -> 
         say(f"{name}: {forgotten} browser{'' if forgotten == 1 else 's'} forgotten")
 
 
+@app.command("sign-out")
+def sign_out(name: Subject, realm: Realm = "", as_json: Json = False) -> None:
+    """End everything that a user has open, everywhere: refresh tokens, remembered browsers, access tokens, logins."""
+    ended = _on(name, realm, lambda operators, where: operators.sign_out(where, name))
+    tokens, browsers = len(ended.refresh_tokens), len(ended.browsers)
+    if as_json:
+        dump({"ended_refresh_tokens": tokens, "ended_browsers": browsers})
+    else:
+        said = f"{tokens} refresh token{'' if tokens == 1 else 's'}, {browsers} remembered browser"
+        say(f"{name}: signed out everywhere; ended: {said}{'' if browsers == 1 else 's'}")
+
+
 @app.command("set-email")
 def set_email(
     name: Subject,

@@ -64,6 +64,10 @@ class Authentication(Value, frozen=True):
     """Whether a recovery code was the second factor: enough to replace authenticators (S32), never a raised level."""
     two_kinds: bool = False
     """Whether factors of two sorts of possession were shown beside the first factor (S41)."""
+    authenticators: tuple[str, ...] = ()
+    """Ids of those that were shown, or that a browser is remembered by: what ends with them (`domain.ending`)."""
+    spared: bool = False
+    """Whether a factor was asked for and a remembered browser, or the hook, spared it."""
 
 
 def level_of(facts: Facts) -> Level:
@@ -78,19 +82,28 @@ def level_of(facts: Facts) -> Level:
     return Level.MFA
 
 
-def authentication(methods: Iterable[str], facts: Facts | None, *, time: int) -> Authentication:
+def authentication(
+    methods: Iterable[str],
+    facts: Facts | None,
+    *,
+    time: int,
+    authenticators: tuple[str, ...] = (),
+    spared: bool = False,
+) -> Authentication:
     """Return what a first factor and, if given, one second factor amount to.
 
     Args:
         methods: RFC 8176 values of the first factor, such as `pwd`.
         facts: What the second factor showed; None where there was none.
         time: When the last of them was shown, in microseconds since the Unix epoch.
+        authenticators: What it came from; see `Authentication`.
+        spared: Whether a second factor was asked for, and spared.
     """
     first = tuple(methods)
     if facts is None:
-        return Authentication(Level.ONE_FACTOR, first, time)
+        return Authentication(Level.ONE_FACTOR, first, time, authenticators=authenticators, spared=spared)
     if not first:
-        return Authentication(Level.ONE_FACTOR, facts.amr, time, recovery=facts.recovery)
+        return Authentication(Level.ONE_FACTOR, facts.amr, time, recovery=facts.recovery, authenticators=authenticators)
     both = facts.possession is not Possession.NONE
     amr = dict.fromkeys((*first, *facts.amr, *(("mfa",) if both else ())))
-    return Authentication(level_of(facts), tuple(amr), time, recovery=facts.recovery)
+    return Authentication(level_of(facts), tuple(amr), time, recovery=facts.recovery, authenticators=authenticators)

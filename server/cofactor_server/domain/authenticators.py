@@ -42,7 +42,7 @@ class Authenticator(Value, frozen=True):
     credential: Secret[bytes]
     """The factor's state, sealed with the row's name as associated data."""
     login_id: str = ""
-    """The login that made it, while pending."""
+    """The login that made it, while pending; the login or token that removed it, once removed."""
     name: str = ""
     link_id: str = ""
     """Shared by authenticators that are removed together and have one budget."""
@@ -51,7 +51,10 @@ class Authenticator(Value, frozen=True):
     last_used_at: int | None = None
     removed_at: int | None = None
     acr: str = ""
-    """The highest level it has reached alone with a first factor; what guards adding and removing (S34)."""
+    """The highest level it has reached alone with a first factor; empty until it is used.
+
+    What it can reach is `demands.reach_of`, and what guards adding and removing is `demands.level_to_change`.
+    """
     guard: Guard = each(default_factory=Guard)
     implicit: bool = False
     """True for a verified profile address: nobody enrolled it, so it counts as no enrollment and is not removed."""
@@ -73,9 +76,14 @@ class Authenticator(Value, frozen=True):
         """Whether nobody confirmed it in time: it is gone, whether or not its row is pruned yet."""
         return self.state is State.PENDING and now >= self.created_at + PENDING_LIFE
 
-    def removed(self, now: int) -> "Authenticator":
-        """Return the record that stays when it is removed: no credential, no unique reference."""
-        return replace(self, state=State.REMOVED, credential=b"", unique_ref=None, login_id="", removed_at=now)
+    def removed(self, now: int, by: str = "") -> "Authenticator":
+        """Return the record that stays when it is removed: no credential, no unique reference.
+
+        Args:
+            now: When.
+            by: Id of the login or token that removes it; empty for an operator, and for one that was pending.
+        """
+        return replace(self, state=State.REMOVED, credential=b"", unique_ref=None, login_id=by, removed_at=now)
 
 
 def enrolled(authenticators: Iterable[Authenticator]) -> bool:

@@ -23,6 +23,8 @@ class Access(Value, frozen=True):
     epoch: int
     issued_at: int
     expires_at: int
+    authenticators: tuple[str, ...] = ()
+    """Ids of those that it came from, and ends with (`domain.ending`)."""
 
 
 class Device(Value, frozen=True):

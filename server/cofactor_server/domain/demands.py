@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from cofactor_server.domain.acr import Authentication, Level, authentication, level_of
-from cofactor_server.domain.authenticators import Authenticator
-from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, WEBAUTHN
+from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.factor_kinds import EMAIL, OURS, PUSH, RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.proofs import Facts, Kind, Possession
 from cofactor_server.domain.values import Value, replace
 
@@ -60,6 +60,7 @@ class Demand(Value, frozen=True):
             time=max(one.time for one in each),
             recovery=any(one.recovery for one in each),
             two_kinds=len({shown.facts.possession for shown in self.shown}) > 1,
+            authenticators=tuple(dict.fromkeys(shown.authenticator_id for shown in self.shown)),
         )
 
     def met(self, methods: Sequence[str]) -> bool:
@@ -158,10 +159,32 @@ def possession_of(authenticator: Authenticator) -> Possession | None:
 
 
 def reach_of(authenticator: Authenticator) -> Level:
-    """Return the highest level that an authenticator may reach beside a first factor."""
-    if authenticator.kind == WEBAUTHN and authenticator.acr:
+    """Return the highest level that an authenticator may reach beside a first factor, whether or not it was used.
+
+    A key that can be copied stays one, and a device that only approves stays one: of these two kinds the credential
+    decides, and what it showed when it was confirmed is what it can show.
+    """
+    if authenticator.kind in (WEBAUTHN, PUSH) and authenticator.acr:
         return Level.of(authenticator.acr)
     return kind_reach(authenticator.kind)
+
+
+def level_to_change(authenticators: Iterable[Authenticator]) -> Level:
+    """Return the level that a change of a user's authenticators takes (S34, security.md 8).
+
+    It is the highest that a confirmed one can reach. What was shown so far is no measure: an operator's app, an
+    imported token and the twin of a device or telephone are the user's before they are used, and must not fall to a
+    weaker factor until then. A plugin's kind may claim any level, so that its user would never reach what it could:
+    it counts as what it has shown at best, and as the highest level as long as it has shown nothing.
+    """
+    confirmed = (a for a in authenticators if a.state is not State.PENDING)
+    return max(map(_counted, confirmed), default=Level.ONE_FACTOR)
+
+
+def _counted(authenticator: Authenticator) -> Level:
+    if authenticator.kind not in OURS and authenticator.acr:
+        return Level.of(authenticator.acr)
+    return reach_of(authenticator)
 
 
 def kind_reach(kind: Kind) -> Level:

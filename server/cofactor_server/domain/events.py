@@ -32,6 +32,7 @@ class EventName(StrEnum):
     REFRESH_REUSED = "refresh.reused"
     TOKEN_REVOKED = "token.revoked"
     MFA_RESET = "user.mfa_reset"
+    SIGNED_OUT = "user.signed_out"
     USER_DELETED = "user.deleted"
     HOOK_FAILED = "hook.failed"
     HOOK_DENIED = "hook.denied"

@@ -45,6 +45,14 @@ class Login(Value, frozen=True):
     """What has to be shown beyond any second factor; None for most logins."""
     remembered: bool = False
     """Whether it began in a browser that is remembered: guesses in it count as the user's own (security.md 9)."""
+    opened_by: tuple[str, ...] = ()
+    """Of an access token for the MFA audience, the authenticators that it came from."""
+
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Ids of the authenticators without which it is worth nothing: shown in it, or for its access token."""
+        shown = self.demand.shown if self.demand is not None else ()
+        return (*self.opened_by, *(one.authenticator_id for one in shown))
 
     def expired(self, now: int) -> bool:
         """Whether its time is over, or has not come."""

@@ -10,6 +10,7 @@ from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceServicer
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.ending import Opened
 from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest, Paired
 from cofactor_server.rpc.callers import admitted
@@ -37,8 +38,8 @@ class Authenticators(Protocol):
         """Rename one authenticator."""
         ...
 
-    async def remove(self, caller: Caller, authenticator_id: str, /) -> None:
-        """Remove one authenticator, and the one it is linked to."""
+    async def remove(self, caller: Caller, authenticator_id: str, /, *, sign_out: bool = False) -> Opened:
+        """Remove one authenticator, and the one it is linked to; return what ends with it."""
         ...
 
 
@@ -94,8 +95,11 @@ class AuthenticatorServicer(AuthenticatorServiceServicer):
     async def DeleteAuthenticator(
         self, request: pb.DeleteAuthenticatorRequest, context: Any
     ) -> pb.DeleteAuthenticatorResponse:
-        await self._authenticators.remove(admitted(), convert.named(request))
-        return pb.DeleteAuthenticatorResponse()
+        named, sign_out = convert.named(request), request.sign_out_everywhere
+        ended = await self._authenticators.remove(admitted(), named, sign_out=sign_out)
+        return pb.DeleteAuthenticatorResponse(
+            ended_refresh_tokens=len(ended.refresh_tokens), ended_browsers=len(ended.browsers)
+        )
 
     async def PairDevice(self, request: pb.PairDeviceRequest, context: Any) -> pb.PairDeviceResponse:
         return convert_devices.paired(await self._devices.pair(admitted(), *convert_devices.pairing(request)))

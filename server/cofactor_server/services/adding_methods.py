@@ -1,6 +1,6 @@
 """Methods that an operator adds: active at once, since he answers for their being the user's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cofactor_server.domain.authenticators import (
     ACTIVE_CODE_AUTHENTICATORS,
@@ -128,13 +128,23 @@ class AddMethods(Value, frozen=True):
         return made
 
     def _remove(self, work: Work, gone: Sequence[Authenticator], now: int) -> None:
+        before = work.opened(self.user_id, now)
         for old in gone:
             remove(work, old, now)
         confirmed = {a.group: a for a in gone if a.state is not State.PENDING}  # linked ones are told of together
         for old in confirmed.values():
-            self._tell(work, EventName.AUTHENTICATOR_REMOVED, NoticeName.AUTHENTICATOR_REMOVED, old.id, now)
+            ended = before.by({a.id for a in gone if a.group == old.group}).details
+            self._tell(work, EventName.AUTHENTICATOR_REMOVED, NoticeName.AUTHENTICATOR_REMOVED, old.id, now, ended)
 
-    def _tell(self, work: Work, event: EventName, notice: NoticeName, authenticator_id: str, now: int) -> None:
-        by = {"operator": self.operator.id}
+    def _tell(
+        self,
+        work: Work,
+        event: EventName,
+        notice: NoticeName,
+        authenticator_id: str,
+        now: int,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        by = {"operator": self.operator.id, **(more or {})}
         work.record(Event(self.user_id, event, now, authenticator_id=authenticator_id, details=by))
         work.notify(Notice(self.user_id, notice, now, authenticator_id))

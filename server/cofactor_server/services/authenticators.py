@@ -11,6 +11,7 @@ from cofactor_server.domain.authenticators import (
     offered_order,
 )
 from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.ending import Opened
 from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, RETIRED
 from cofactor_server.domain.proofs import Account
@@ -33,9 +34,10 @@ from cofactor_server.services.deciding import Decider
 from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enroll, Enrolling
 from cofactor_server.services.oob_codes import OobCodes
+from cofactor_server.services.opening import is_opened
 from cofactor_server.services.records import Records
 from cofactor_server.services.recovery_codes import ReplaceRecoveryCodes
-from cofactor_server.services.standing import user_refusal
+from cofactor_server.services.standing import sign_out, user_refusal
 from cofactor_server.store import queries
 from cofactor_server.store.needs import Needs
 from cofactor_server.store.work import Work
@@ -77,14 +79,16 @@ class Remove:
     clock: Clock
     authority: Authority
     authenticator_id: str
+    sign_out: bool = False
+    """Whether everything that the user has open ends, whatever opened it."""
 
     @property
     def needs(self) -> Needs:
         """The user's authenticators and the token's state."""
         return self.authority.needs()
 
-    def decide(self, work: Work) -> CofactorError | None:
-        """Remove it."""
+    def decide(self, work: Work) -> Opened | CofactorError:
+        """Remove it, and return what ends with it."""
         now = self.clock.now()
         found = _own(work, self.authority, self.authenticator_id, now)
         if isinstance(found, CofactorError):
@@ -93,17 +97,22 @@ class Remove:
             return refusal
         if found.implicit:
             return AuthenticatorUndeletable()
-        for twin in linked(work, found):
-            remove(work, twin, now)
+        before = work.opened(found.user_id, now)
+        gone = linked(work, found)
+        for twin in gone:
+            remove(work, twin, now, self.authority.login_id)
+        ended = before if self.sign_out else before.by({a.id for a in gone})
         if found.state is not State.PENDING:
-            work.record(self.authority.trail.event(EventName.AUTHENTICATOR_REMOVED, now, found.id))
+            work.record(self.authority.trail.event(EventName.AUTHENTICATOR_REMOVED, now, found.id, ended.details))
             work.notify(self.authority.trail.notice(NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
         rest = work.authenticators(found.user_id)
         if found.kind != RECOVERY_CODE and found.state is not State.PENDING and not enrolled(rest):
             for left in rest:
                 if not left.implicit:
-                    remove(work, left, now)
-        return None
+                    remove(work, left, now, self.authority.login_id)
+        if self.sign_out:
+            sign_out(work, found.user_id)
+        return ended
 
 
 class Authenticators:
@@ -194,17 +203,22 @@ class Authenticators:
         with self._decider.under_way(caller):
             return await self._decider.decide(caller, decision)
 
-    async def remove(self, caller: Caller, authenticator_id: str) -> None:
-        """Remove an authenticator and what it is linked to.
+    async def remove(self, caller: Caller, authenticator_id: str, *, sign_out: bool = False) -> Opened:
+        """Remove an authenticator and what it is linked to; return what ends with it.
+
+        Args:
+            caller: Who asks.
+            authenticator_id: Of the authenticator.
+            sign_out: End everything that the user has open, the caller's own token too.
 
         Raises:
             AuthenticatorNotFound: The user has no such authenticator.
             AuthenticatorUndeletable: It is the profile's verified address.
             InsufficientAuthentication: The token shows less than the user's authenticators reach.
         """
-        decision = Remove(self._enrolling.clock, Authority.of(caller), authenticator_id)
+        decision = Remove(self._enrolling.clock, Authority.of(caller), authenticator_id, sign_out)
         with self._decider.under_way(caller):
-            await self._decider.decide(caller, decision)
+            return await self._decider.decide(caller, decision)
 
     async def _replace_recovery_codes(
         self, caller: Caller, authority: Authority, request: EnrollmentRequest
@@ -231,6 +245,8 @@ class Authenticators:
         if account.spent:
             raise MfaTokenStale if authority.login else BearerInvalid
         access = authority.access
+        if access is not None and not await is_opened(self._records, account, access.jti, access.authenticators):
+            raise BearerInvalid
         if access is not None and access.level is Level.ONE_FACTOR and enrolled(account.authenticators):
             raise BearerInvalid
         return account

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
-from cofactor_server.domain.authenticators import (
-    Authenticator,
-    State,
-    enrolled,
-)
+from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.callers import Access, Caller
-from cofactor_server.domain.demands import kind_reach
+from cofactor_server.domain.demands import kind_reach, level_to_change
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.tickets import EnrollmentTicket
@@ -20,7 +16,7 @@ from cofactor_server.errors import (
     CofactorError,
     InsufficientAuthentication,
 )
-from cofactor_server.services.standing import login_refusal, ticket_refusal, user_refusal
+from cofactor_server.services.standing import login_refusal, still_opened, ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
 from cofactor_server.store.needs import Needs
 from cofactor_server.store.work import Work
@@ -99,14 +95,16 @@ class Authority:
             return login_refusal(work, self.login, None, now)
         if refusal := user_refusal(work.user(self.user_id), self.epoch):
             return refusal
-        return BearerInvalid() if work.is_spent(self.user_id, self.login_id) else None
+        stands = still_opened(work, self.user_id, self.login_id, self._access.authenticators)
+        return None if stands and not work.is_spent(self.user_id, self.login_id) else BearerInvalid()
 
     def may_change(self, mine: Sequence[Authenticator], new: Kind | None = None) -> CofactorError | None:
         """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
 
-        An enrolled user shows at least the highest level that his authenticators reach, those that failures disabled
-        among them: exhausting one must not lower what the others have to show. What the new one can't exceed is enough
-        for adding it. So is a recovery code for everything, being there for replacing what was lost (S32).
+        An enrolled user shows at least the highest level that his authenticators can reach, used or not, those that
+        failures disabled among them: exhausting one must not lower what the others have to show. What the new one
+        can't exceed is enough for adding it. So is a recovery code for everything, being there for replacing what was
+        lost (S32).
 
         Args:
             mine: The user's authenticators.
@@ -117,7 +115,6 @@ class Authority:
             return None
         if access.level is Level.ONE_FACTOR:
             return BearerInvalid()
-        confirmed = (a for a in mine if a.state is not State.PENDING)
-        highest = max((Level.of(a.acr) for a in confirmed), default=Level.ONE_FACTOR)
+        highest = level_to_change(mine)
         needed = highest if new is None else min(highest, kind_reach(new))
         return None if access.level >= needed or access.recovery else InsufficientAuthentication()

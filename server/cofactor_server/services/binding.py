@@ -82,7 +82,7 @@ def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -
         if a.id in together or (mine_of_login and (first or not has_recovery_code)):
             work.save_authenticator(replace(a, state=State.ACTIVE, confirmed_at=now, login_id=""))
         elif first and (a.state is State.PENDING or a.kind == RECOVERY_CODE):
-            remove(work, a, now)
+            remove(work, a, now, trail.login_id)
     work.record(trail.event(EventName.AUTHENTICATOR_ADDED, now, authenticator.id))
     work.notify(trail.notice(NoticeName.AUTHENTICATOR_ADDED, now, authenticator.id))
     return None

@@ -1,5 +1,7 @@
 """Methods that an operator renames, removes, or makes anew where they are recovery codes."""
 
+from collections.abc import Mapping
+
 from cofactor_server.domain.authenticators import Authenticator, State, enrolled
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import PHONE_KINDS, RECOVERY_CODE
@@ -81,11 +83,14 @@ class RemoveMethod(Value, frozen=True):
         first = found[0]
         if first.implicit:
             return AuthenticatorUndeletable()
-        for one in {a.id: a for way in found for a in linked(work, way)}.values():
+        before = work.opened(self.user_id, now)
+        gone = {a.id: a for way in found for a in linked(work, way)}
+        for one in gone.values():
             remove(work, one, now)
         if first.state is State.PENDING:
             return None
-        work.record(_event(self.operator, self.user_id, EventName.AUTHENTICATOR_REMOVED, now, first.id))
+        ended = before.by(gone.keys()).details
+        work.record(_event(self.operator, self.user_id, EventName.AUTHENTICATOR_REMOVED, now, first.id, ended))
         work.notify(Notice(self.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, first.id))
         rest = work.authenticators(self.user_id)
         if first.kind != RECOVERY_CODE and not enrolled(rest):
@@ -150,5 +155,13 @@ def _preferring(ways: list[Authenticator], preferred: Kind) -> list[Authenticato
     return [replace(a, confirmed_at=first + (a.kind == preferred)) for a in ways]
 
 
-def _event(operator: Operator, user_id: str, name: EventName, now: int, authenticator_id: str) -> Event:
-    return Event(user_id, name, now, authenticator_id=authenticator_id, details={"operator": operator.id})
+def _event(
+    operator: Operator,
+    user_id: str,
+    name: EventName,
+    now: int,
+    authenticator_id: str,
+    more: Mapping[str, str] | None = None,
+) -> Event:
+    details = {"operator": operator.id, **(more or {})}
+    return Event(user_id, name, now, authenticator_id=authenticator_id, details=details)

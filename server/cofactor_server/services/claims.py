@@ -15,7 +15,7 @@ ID_TOKEN_TYPE = "JWT"
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """Claims of an access token; `epoch` and `recovery` are ours."""
+    """Claims of an access token; `epoch`, `recovery` and `authenticators` are ours."""
 
     iss: str
     sub: str
@@ -30,6 +30,7 @@ class AccessClaims(msgspec.Struct, frozen=True):
     epoch: int
     scope: str = ""
     recovery: bool = False
+    authenticators: list[str] = []
 
 
 class AccessTokens:
@@ -92,4 +93,5 @@ class AccessTokens:
             epoch=claims.epoch,
             issued_at=claims.iat * SECOND,
             expires_at=claims.exp * SECOND,
+            authenticators=tuple(claims.authenticators),
         )

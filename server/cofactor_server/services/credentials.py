@@ -150,9 +150,9 @@ def linked(work: Work, authenticator: Authenticator) -> list[Authenticator]:
     return [a for a in work.authenticators(authenticator.user_id) if a.link_id == authenticator.link_id]
 
 
-def remove(work: Work, authenticator: Authenticator, now: int) -> None:
-    """Remove an authenticator, leaving the record that it was bound."""
-    work.save_authenticator(authenticator.removed(now))
+def remove(work: Work, authenticator: Authenticator, now: int, by: str = "") -> None:
+    """Remove an authenticator, leaving the record that it was bound, and by which login or token it was removed."""
+    work.save_authenticator(authenticator.removed(now, by))
 
 
 def disabled(authenticator: Authenticator) -> Authenticator:

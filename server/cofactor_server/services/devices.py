@@ -122,9 +122,11 @@ def give_up(work: Work, device: Authenticator, now: int) -> CofactorError | None
     names = {a.id for a in gone}
     if not enrolled(a for a in work.authenticators(device.user_id) if a.id not in names):
         return InsufficientAuthentication()
+    ended = work.opened(device.user_id, now).by(names).details
     for each in gone:
         remove(work, each, now)
-    work.record(Event(device.user_id, EventName.AUTHENTICATOR_REMOVED, now, authenticator_id=device.id))
+    removed = EventName.AUTHENTICATOR_REMOVED
+    work.record(Event(device.user_id, removed, now, authenticator_id=device.id, details=ended))
     work.notify(Notice(device.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, device.id))
     return None
 

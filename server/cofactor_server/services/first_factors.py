@@ -168,9 +168,9 @@ class FirstFactors:
         wanted: Wanted,
         grant: PasswordGrant | VouchedGrant,
     ) -> Outcome:
-        ruling = await self._ruling(account, client, login)
+        ruling, spared = await self._ruling(account, client, login), False
         if self._hooking.is_on:
-            account, ruling = await self._hooked(caller, account, client, login, wanted, grant)
+            account, ruling, spared = await self._hooked(caller, account, client, login, wanted, grant)
         user, authenticators, target = account.user, account.authenticators, Target(login.scope, login.audience)
         wanted = wanted.joined(ruling.wanted)
         # A password is as fresh as it gets; a vouch may be of some minutes ago.
@@ -178,9 +178,11 @@ class FirstFactors:
         login = demanding(login, wanted, stale=stale)
         asks = ruling.asks or login.demand is not None
         browser = self._browsers.of(user, client, grant.remember_token)
+        by: tuple[str, ...] = ()
         if asks and browser is not None:
             if self._policy.may_skip(target, wanted):
-                asks = not await self._recognized(caller, client, login, browser)
+                by = await self._recognized(caller, client, login, browser)
+                asks, spared = not by, bool(by)
             else:
                 remembered = await self._records.read(queries.remembers, browser)
                 login = replace(login, remembered=remembered)
@@ -189,7 +191,7 @@ class FirstFactors:
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
             # Who may not enroll within this login may not enroll with the token that comes of it either.
             login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
-        shown = authentication(login.methods, None, time=login.first_factor_at)
+        shown = authentication(login.methods, None, time=login.first_factor_at, authenticators=by, spared=spared)
         return await self._mint.tokens(await self._issue(client, login, shown), client)
 
     async def _ruling(self, account: Account, client: Client, login: Login) -> Ruling:
@@ -204,8 +206,8 @@ class FirstFactors:
         login: Login,
         wanted: Wanted,
         grant: PasswordGrant | VouchedGrant,
-    ) -> tuple[Account, Ruling]:
-        """Ask the hook, and return the account and the ruling as they are when it has answered."""
+    ) -> tuple[Account, Ruling, bool]:
+        """Ask the hook; return account and ruling as they are when it has answered, and whether it spares a factor."""
         ruling = await self._ruling(account, client, login)
         known = await self._records.read(queries.knows, account.user.id, caller.source, login.issued_at)
         known = known or await self._is_remembered(account.user, client, grant.remember_token)
@@ -217,15 +219,16 @@ class FirstFactors:
             raise InvalidCredentials
         ruling = await self._ruling(account, client, login)
         hooked = self._hooking.ruled(client, login, wanted, ruling, answer)
-        await self._hooking.record(caller, login, answer, spared=ruling.asks and not hooked.asks)
-        return account, hooked
+        spared = ruling.asks and not hooked.asks
+        await self._hooking.record(caller, login, answer, spared=spared)
+        return account, hooked, spared
 
     async def _is_remembered(self, user: User | None, client: Client, remember_token: str) -> bool:
         """Whether a token is of a browser that is remembered, which is a source that completed MFA (security.md 9)."""
         browser = self._browsers.of(user, client, remember_token)
         return browser is not None and await self._records.read(queries.remembers, browser)
 
-    async def _recognized(self, caller: Caller, client: Client, login: Login, browser: Browser) -> bool:
+    async def _recognized(self, caller: Caller, client: Client, login: Login, browser: Browser) -> tuple[str, ...]:
         with self._decider.under_way(caller):
             recognize = Recognize(browser, client, caller.source, login.issued_at)
             return await self._decider.decide(caller, recognize)

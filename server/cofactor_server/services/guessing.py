@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from cofactor_server.domain.acr import level_of
+from cofactor_server.domain.acr import Level, level_of
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.budgets import DISABLE_AFTER, FAILED_CODES, SOURCE_FAILED_CODES, WARN_AFTER
 from cofactor_server.domain.challenges import Challenge
+from cofactor_server.domain.ending import Opened
 from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Approved, Context, Denied, Facts, Kind, Mismatch, Proof, Purpose
@@ -161,7 +162,7 @@ class Guessing:
             credential=self._credentials.seal(authenticator.user_id, authenticator.id, verdict.credential),
             name=authenticator.name or verdict.name,
             last_used_at=attempt.now,
-            acr=level_of(verdict.facts).acr,
+            acr=max(level_of(verdict.facts), Level.of(authenticator.acr)).acr,
             unique_ref=unique if unique is not None else authenticator.unique_ref,
             guard=authenticator.guard.succeeded(),
         )
@@ -177,12 +178,15 @@ class Guessing:
         trail, now = attempt.trail, attempt.now
         guard = authenticator.guard.failed(known=known, now=now)
         spent = guard.failures >= self._disable_after and authenticator.kind != RECOVERY_CODE
-        for twin in linked(work, authenticator):
+        twins = linked(work, authenticator)
+        before = work.opened(authenticator.user_id, now) if spent else Opened()
+        for twin in twins:
             failed = replace(twin, guard=guard)
             work.save_authenticator(disabled(failed) if spent and twin.usable() else failed)
         work.record(trail.event(name, now, authenticator.id))
         if spent and authenticator.usable():
-            work.record(trail.event(EventName.AUTHENTICATOR_DISABLED, now, authenticator.id))
+            ended = before.by({twin.id for twin in twins}).details
+            work.record(trail.event(EventName.AUTHENTICATOR_DISABLED, now, authenticator.id, ended))
             work.notify(trail.notice(NoticeName.AUTHENTICATOR_DISABLED, now, authenticator.id))
         elif guard.failures == WARN_AFTER or name is EventName.AUTHENTICATOR_CLONED:
             work.notify(trail.notice(NoticeName.SUSPICIOUS_FAILURES, now, authenticator.id))

@@ -11,8 +11,9 @@ from cofactor_server.errors import AccessTokenInvalid
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.services.claims import AccessClaims, AccessTokens
 from cofactor_server.services.deciding import Decider
+from cofactor_server.services.opening import is_opened
 from cofactor_server.services.records import Records
-from cofactor_server.services.refreshing import Presented, RefreshTokens, RevokeFamily
+from cofactor_server.services.refreshing import Presented, RefreshTokens, RevokeFamily, ended
 from cofactor_server.services.standing import user_refusal
 from cofactor_server.store import queries
 from cofactor_server.store.needs import Needs
@@ -92,6 +93,8 @@ class TokenStates:
         account = await self._records.read(queries.account, access.user_id, access.jti)
         if account is None or account.spent or user_refusal(account.user, access.epoch):
             raise AccessTokenInvalid
+        if not await is_opened(self._records, account, access.jti, access.authenticators):
+            raise AccessTokenInvalid
         if await self._records.read(queries.client, access.client_id) is None:
             raise AccessTokenInvalid
         user, profile = account.user, "profile" in access.scopes
@@ -109,6 +112,8 @@ class TokenStates:
             return INACTIVE
         account = await self._records.read(queries.account, claims.sub, claims.jti)
         if account is None or account.spent or user_refusal(account.user, claims.epoch):
+            return INACTIVE
+        if not await is_opened(self._records, account, claims.jti, claims.authenticators):
             return INACTIVE
         return Introspection(
             active=True,
@@ -133,9 +138,7 @@ class TokenStates:
         if not same(family.token_sha256, sha256(presented.text)):
             return INACTIVE
         account = await self._records.read(queries.account, presented.user_id)
-        if family.revoked or self._clock.now() >= family.expires_at:
-            return INACTIVE
-        if account is None or user_refusal(account.user, family.epoch):
+        if account is None or ended(account.user, account.authenticators, family, self._clock.now()):
             return INACTIVE
         shown = family.authentication
         return Introspection(

@@ -128,4 +128,5 @@ class Logins:
             issued_at=access.issued_at,
             expires_at=access.expires_at,
             by_access_token=True,
+            opened_by=access.authenticators,
         )

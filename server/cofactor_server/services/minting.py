@@ -94,6 +94,8 @@ class Mint:
         }
         if issue.scope:
             claims["scope"] = issue.scope
+        if authentication.authenticators:
+            claims["authenticators"] = authentication.authenticators
         if for_mfa and authentication.recovery:
             claims["recovery"] = True
         # Resource servers of the REST world take the algorithms they accept from discovery's list for id_tokens.

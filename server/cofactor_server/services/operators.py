@@ -10,6 +10,7 @@ from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.browsers import MOST_DAYS
 from cofactor_server.domain.clients import MFA_GRANTS, Capability, Client, GrantType
 from cofactor_server.domain.encoding import base64url
+from cofactor_server.domain.ending import Opened
 from cofactor_server.domain.users import Enrollment, MfaPolicy, User
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import InvalidRequest
@@ -200,6 +201,20 @@ class Operators:
         if removed is None:
             raise Missing
         return removed
+
+    async def sign_out(self, realm: str, subject: str) -> Opened:
+        """End everything that a user has open: every refresh token, remembered browser, mfa_token and access token.
+
+        Returns:
+            What was open.
+
+        Raises:
+            Missing: There is no such user.
+        """
+        ended = await self._records.change(accounts.sign_out, realm, subject, self._clock.now())
+        if ended is None:
+            raise Missing
+        return ended
 
     async def forget_browsers(self, realm: str, subject: str) -> int:
         """Forget every remembered browser of a user: each is asked for a second factor again.

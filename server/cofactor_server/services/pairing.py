@@ -135,7 +135,9 @@ class Pair:
         found = next((a for a in mine if a.id == challenge.authenticator_id), None)
         if found is None or found.unique_ref != self.digest or not found.pending_for(challenge.login_id, now):
             return None
-        return found
+        # The token that began this is not shown here, and may have come from what its owner has removed since.
+        lost = not challenge.by_ticket and work.has_lost(challenge.user_id, found.created_at, challenge.login_id)
+        return None if lost else found
 
     def _with_twin(self, work: Work, user: User, proven: Proven, now: int) -> tuple[Proven, dict[str, str]]:
         """Add the one-time passwords of the device, linked to it, where authenticator apps are on."""

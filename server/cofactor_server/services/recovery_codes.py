@@ -57,7 +57,7 @@ class ReplaceRecoveryCodes:
             return refusal
         for old in mine:
             if old.kind == RECOVERY_CODE:
-                remove(work, old, now)
+                remove(work, old, now, authority.login_id)
         replaced = made_valid(self.enrolling, work, factor, user.id, now, self.request)
         work.record(authority.trail.event(EventName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))
         work.notify(authority.trail.notice(NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))

@@ -147,7 +147,8 @@ class Redeemer(Value, frozen=True):
             return refusal
         time = now if shown_at is None else shown_at
         if demand is None:
-            shown = authentication(login.methods, proven.facts, time=time)
+            by = (proven.authenticator.id,)
+            shown = authentication(login.methods, proven.facts, time=time, authenticators=by)
         else:
             demand = demand.joined(Shown(proven.authenticator.id, proven.authenticator.group, proven.facts, time))
             if not demand.met(login.methods):
@@ -174,7 +175,7 @@ class Redeemer(Value, frozen=True):
         if made is None:
             return issue
         browser, token = made
-        work.remember_browser(browser)
+        work.remember_browser(browser, issue.authentication.authenticators)
         return replace(issue, remember_token=token, remember_expires_at=browser.expires_at)
 
     def following(self, work: Work, login: Login, demand: Demand) -> list[Authenticator]:
@@ -229,7 +230,7 @@ class Redeemer(Value, frozen=True):
             return RefreshTokenInvalid()
         if family.generation != demand.generation:
             return RefreshTokenInvalid()
-        return ended(user, family, now)
+        return ended(user, work.authenticators(user.id), family, now)
 
 
 class RedeemOtp(Value, frozen=True):

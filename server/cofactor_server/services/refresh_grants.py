@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS
-from cofactor_server.domain.authenticators import enrolled
+from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.demands import Demand, Wanted
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.grants import Chained, Issue, MfaRequired, Outcome, RefreshTokenGrant, Target
 from cofactor_server.domain.logins import FirstFactor
-from cofactor_server.domain.refresh import RefreshFamily
+from cofactor_server.domain.users import User
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import RefreshTokenInvalid
 from cofactor_server.seams import Entropy, new_id
@@ -21,7 +21,7 @@ from cofactor_server.services.minting import Mint
 from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy, wanted_of
 from cofactor_server.services.records import Records
-from cofactor_server.services.refreshing import Presented, Refresh, RefreshTokens, WantsMfa
+from cofactor_server.services.refreshing import Presented, Refresh, RefreshTokens, Rule, WantsMfa
 from cofactor_server.services.repeating import Repeat, Repeats
 from cofactor_server.store import queries
 
@@ -69,9 +69,8 @@ class RefreshGrants:
         family = await self._records.read(queries.family, presented.user_id, presented.family_id)
         if family is None or not self._refresh_tokens.is_genuine(family, presented):
             raise RefreshTokenInvalid
-        target, wanted = grant.target, wanted_of(grant.target)
+        target = grant.target
         granted = await self._apis.left(Target(family.scope, family.audience))
-        wanted = wanted.joined(await self._ruled(client, family, granted, target))
         refresh = Refresh(
             tokens=self._refresh_tokens,
             repeats=self._repeats,
@@ -80,7 +79,7 @@ class RefreshGrants:
             scope=target.scope,
             audience=target.audience,
             wants_mfa_audience=self._deployment.is_mfa_audience(target.audience),
-            wanted=wanted,
+            rule=await self._rule(client, granted, target),
             jti=new_id(self._entropy, ""),
             source=caller.source,
             left=granted.scope,
@@ -97,23 +96,26 @@ class RefreshGrants:
         )
         decided: Issue | Chained | WantsMfa = await self._decider.decide(caller, refresh)
         if isinstance(decided, WantsMfa):
-            return await self._mfa_for(client, decided, target, wanted)
+            return await self._mfa_for(client, decided, target)
         return await self._mint.outcome(decided, client)
 
-    async def _ruled(self, client: Client, family: RefreshFamily, granted: Target, target: Target) -> Wanted:
-        """Return how strong, fresh and manifold rules want a refresh; whether to ask was said at the login (S203)."""
-        rules = await self._policies.current()
-        if not any(rule.wanted.by for rule in rules):
-            return Wanted()
-        account = await self._records.read(queries.account, family.user_id)
-        if account is None:
-            return Wanted()
-        asked = Target(target.scope or granted.scope, target.audience or granted.audience)
-        is_enrolled = enrolled(account.authenticators)
-        return self._policy.ruling(rules, account.user, client, asked, is_enrolled=is_enrolled).wanted
+    async def _rule(self, client: Client, granted: Target, target: Target) -> Rule:
+        """Return what client and policy want of a refresh; the user is known when it is decided.
 
-    async def _mfa_for(self, client: Client, refused: WantsMfa, target: Target, wanted: Wanted) -> MfaRequired:
-        family = refused.family
+        Whether to ask at all matters to what a password alone opened; a login that showed a factor, or was spared it,
+        is past that (S203).
+        """
+        rules, wanted = await self._policies.current(), wanted_of(target)
+        asked = Target(target.scope or granted.scope, target.audience or granted.audience)
+
+        def rule(user: User, mine: Sequence[Authenticator]) -> tuple[bool, Wanted]:
+            ruling = self._policy.ruling(rules, user, client, asked, is_enrolled=enrolled(mine))
+            return ruling.asks, wanted.joined(ruling.wanted)
+
+        return rule
+
+    async def _mfa_for(self, client: Client, refused: WantsMfa, target: Target) -> MfaRequired:
+        family, wanted = refused.family, refused.wanted
         account = await self._records.read(queries.account, family.user_id)
         if account is None or account.user.epoch != refused.epoch:
             raise RefreshTokenInvalid

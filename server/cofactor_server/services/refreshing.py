@@ -1,11 +1,15 @@
 """Refresh tokens: made, rotated, and their families revoked (S110, security.md 15)."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.clients import Client, GrantType
 from cofactor_server.domain.demands import Wanted
 from cofactor_server.domain.encoding import base64url
+from cofactor_server.domain.ending import lacks_factor, stands
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.grants import Chained, Issue
 from cofactor_server.domain.logins import Login
@@ -31,6 +35,8 @@ from cofactor_server.vault.keyring import Keyring, SealBroken
 
 PURPOSE = "refresh_token"
 PARTS = 4
+Rule: TypeAlias = Callable[[User, Sequence[Authenticator]], tuple[bool, Wanted]]
+"""Whether policy asks a user for a second factor at all, and how strong, fresh and manifold it has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +146,15 @@ class WantsMfa:
     epoch: int
     scope: str
     """What the tokens may be for, of what the family was granted."""
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Decides a refresh grant: rotates, or revokes the family of a token that was used before."""
+    """Decides a refresh grant: rotates, or revokes the family of a token that was used before.
+
+    `rule` says what policy and client want, of the user as locked.
+    """
 
     tokens: RefreshTokens
     repeats: Repeats
@@ -153,7 +163,7 @@ class Refresh:
     scope: str
     audience: str
     wants_mfa_audience: bool
-    wanted: Wanted
+    rule: Rule
     jti: str
     source: str
     left: str
@@ -162,11 +172,10 @@ class Refresh:
 
     @property
     def needs(self) -> Needs:
-        """The family, and whether the request was decided before."""
+        """The family, the user's authenticators, and whether the request was decided before."""
         return Needs(
             self.presented.user_id,
             client_id=self.client.id,
-            authenticators=False,
             family_id=self.presented.family_id,
             request_id=self.repeat.request_id if self.repeat else "",
         )
@@ -183,16 +192,15 @@ class Refresh:
         user = work.user(presented.user_id)
         if user is None:
             return RefreshTokenOrphaned()
-        if refusal := ended(user, family, now):
+        mine = work.authenticators(user.id)
+        if refusal := ended(user, mine, family, now):
             return refusal
         if repeated := self.repeats.find(work, user.id, self.repeat, now):
             return repeated
         again = self.tokens.again(family, presented)
         if presented.generation != family.generation and not again:
             return self._reused(work, family, now)
-        if self.wants_mfa_audience:
-            return WantsMfa(family, user.epoch, self.scope)
-        return self._granted(work, user, family, now, again)
+        return self._wants(user, mine, family, now) or self._granted(work, user, family, now, again)
 
     def _reused(self, work: Work, family: RefreshFamily, now: int) -> CofactorError:
         """Revoke the family: whoever holds its newest token is no longer certain to be the user (S110)."""
@@ -200,15 +208,23 @@ class Refresh:
         work.record(Event(family.user_id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
         return RefreshTokenInvalid()
 
-    def _granted(
-        self, work: Work, user: User, family: RefreshFamily, now: int, token: str
-    ) -> Issue | WantsMfa | CofactorError:
+    def _wants(
+        self, user: User, mine: Sequence[Authenticator], family: RefreshFamily, now: int
+    ) -> WantsMfa | CofactorError | None:
+        """Return what has to be shown first, or why what is asked for is not to be had; None if it is."""
+        asks, wanted = self.rule(user, mine)
+        if self.wants_mfa_audience:
+            return WantsMfa(family, user.epoch, self.scope, wanted)
         if self.audience not in ("", family.audience):
             return AudienceNotAllowed()
         if not set(self.scope.split()) <= set(self.left.split()):
             return InvalidScope()
-        if self.wanted.misses(family.authentication, now):
-            return WantsMfa(family, user.epoch, self.scope or self.left)
+        shown = family.authentication
+        if lacks_factor(shown, asks=asks) or wanted.misses(shown, now):
+            return WantsMfa(family, user.epoch, self.scope or self.left, wanted)
+        return None
+
+    def _granted(self, work: Work, user: User, family: RefreshFamily, now: int, token: str) -> Issue:
         if not token:
             rotated, token = self.tokens.next(family)
             work.save_family(replace(rotated, rotated_at=now))
@@ -227,9 +243,18 @@ class Refresh:
         return issue
 
 
-def ended(user: User, family: RefreshFamily, now: int) -> CofactorError | None:
-    """Return why the tokens of a family are not good any more; None if they are."""
+def ended(user: User, mine: Iterable[Authenticator], family: RefreshFamily, now: int) -> CofactorError | None:
+    """Return why the tokens of a family are not good any more; None if they are.
+
+    Args:
+        user: Whose it is.
+        mine: The user's authenticators: what one of them opened ends with it.
+        family: The family.
+        now: The time.
+    """
     if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
+        return RefreshTokenInvalid()
+    if not stands(family.authentication.authenticators, mine):
         return RefreshTokenInvalid()
     return UserBlocked() if user.blocked else None
 

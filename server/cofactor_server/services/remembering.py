@@ -7,6 +7,7 @@ import msgspec
 from cofactor_server.domain.browsers import MOST_DAYS, Browser
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.ending import stands
 from cofactor_server.domain.events import Event, EventName
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.users import User
@@ -63,7 +64,10 @@ class Browsers:
 
 @dataclass(frozen=True, slots=True)
 class Recognize:
-    """Decides whether a remembered browser is still one, and records that no factor was asked for because of it."""
+    """Decides whether a remembered browser is still one, and records that no factor was asked for because of it.
+
+    What it is remembered by has to be there still (`domain.ending`).
+    """
 
     browser: Browser
     client: Client
@@ -72,16 +76,18 @@ class Recognize:
 
     @property
     def needs(self) -> Needs:
-        """The browser's row."""
+        """The browser's row, and the user's authenticators."""
         b = self.browser
-        return Needs(b.user_id, client_id=b.client_id, authenticators=False, browser_id=b.id)
+        return Needs(b.user_id, client_id=b.client_id, browser_id=b.id)
 
-    def decide(self, work: Work) -> bool:
-        """Tell, read under the user's lock."""
+    def decide(self, work: Work) -> tuple[str, ...]:
+        """Return ids of the authenticators that it is remembered by, read under the user's lock; none if it is not."""
         b = self.browser
         if user_refusal(work.user(b.user_id), b.epoch) or client_refusal(work, self.client):
-            return False
-        if work.browser(b.user_id, b.id) != b.client_id:
-            return False
-        work.record(Event(b.user_id, EventName.LOGIN_REMEMBERED, self.now, b.client_id, source=self.source))
-        return True
+            return ()
+        client_id, by = work.browser(b.user_id, b.id) or ("", ())
+        if client_id != b.client_id or not stands(by, work.authenticators(b.user_id)):
+            return ()
+        if by:
+            work.record(Event(b.user_id, EventName.LOGIN_REMEMBERED, self.now, b.client_id, source=self.source))
+        return by

@@ -1,9 +1,13 @@
 """Whether the user and client behind a token still stand behind it (security.md 7)."""
 
+from collections.abc import Iterable
+
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.ending import gone_of
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.tickets import EnrollmentTicket
 from cofactor_server.domain.users import User
+from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
     CofactorError,
     InvalidClient,
@@ -23,6 +27,13 @@ def user_refusal(user: User | None, epoch: int) -> CofactorError | None:
     return UserBlocked() if user.blocked else None
 
 
+def sign_out(work: Work, user_id: str) -> None:
+    """End every token of a locked user that was issued so far (security.md 7)."""
+    user = work.user(user_id)
+    if user is not None:
+        work.save_user(replace(user, epoch=user.epoch + 1))
+
+
 def ticket_refusal(work: Work, ticket: EnrollmentTicket, now: int) -> TicketInvalid | None:
     """Return that a ticket is no good any more, read under the user's lock, and never why; None if it is good."""
     over = ticket.expired(now) or work.is_spent(ticket.user_id, ticket.id)
@@ -37,14 +48,32 @@ def client_refusal(work: Work, client: Client) -> CofactorError | None:
     return None if work.client(client.id) == client else InvalidClient()
 
 
+def still_opened(work: Work, user_id: str, token_id: str, opened_by: Iterable[str]) -> bool:
+    """Whether what a token rests on is still there, read under the user's lock (`domain.ending`).
+
+    A token goes on after it removed what it came from itself: who replaces a telephone need not log in anew for the
+    rest. It lasts ten minutes, and nobody has gained anything by the removal.
+
+    Args:
+        work: With the user's authenticators.
+        user_id: The user.
+        token_id: Of the mfa_token, or the access token's jti.
+        opened_by: Ids of the authenticators that it came from.
+    """
+    gone = gone_of(opened_by, work.authenticators(user_id))
+    return not gone or gone <= work.removed_by(user_id, token_id)
+
+
 def party_refusal(work: Work, login: Login, client: Client | None) -> CofactorError | None:
-    """Return why the client or the user does not stand behind a login any more; None if both do."""
+    """Return why client, user or what was shown does not stand behind a login any more; None if all do."""
     if client is not None:
         if client.id != login.client_id:
             return MfaTokenForeign()
         if refusal := client_refusal(work, client):
             return refusal
-    return user_refusal(work.user(login.user_id), login.epoch)
+    if refusal := user_refusal(work.user(login.user_id), login.epoch):
+        return refusal
+    return None if still_opened(work, login.user_id, login.id, login.rests_on) else MfaTokenStale()
 
 
 def login_refusal(work: Work, login: Login, client: Client | None, now: int) -> CofactorError | None:

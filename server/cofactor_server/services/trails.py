@@ -1,5 +1,7 @@
 """On whose account something happens: what events and notices say of it."""
 
+from collections.abc import Mapping
+
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.values import Value
 
@@ -12,9 +14,12 @@ class Trail(Value, frozen=True):
     login_id: str
     source: str
 
-    def event(self, name: EventName, now: int, authenticator_id: str = "") -> Event:
+    def event(
+        self, name: EventName, now: int, authenticator_id: str = "", details: Mapping[str, str] | None = None
+    ) -> Event:
         """Return an event of this login."""
-        return Event(self.user_id, name, now, self.client_id, self.login_id, authenticator_id, self.source)
+        mine = (self.client_id, self.login_id, authenticator_id, self.source)
+        return Event(self.user_id, name, now, *mine, details or {})
 
     def notice(self, name: NoticeName, now: int, authenticator_id: str) -> Notice:
         """Return a notice of a change that this login made."""

@@ -8,6 +8,7 @@ from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import Guard
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.ending import Opened, opened
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import Enrollment, User
@@ -154,15 +155,36 @@ def _reset(
     now: int,
     details: Mapping[str, str] | None = None,
 ) -> int:
+    ended = opened_of(connection, user, now)
     save_user(connection, replace(user, epoch=user.epoch + 1, enrollment=enrollment))
     before = authenticators(connection, user.id)
     removed = remove_authenticators(connection, user.id, now)
     # Where the user came from before is no longer trusted more than where anybody comes from.
     for table in (t.sources, t.browsers):
         connection.execute(delete(table).where(table.c.user_id == user.id))
-    record(connection, Event(user.id, EventName.MFA_RESET, now, details=details or {}))
+    record(connection, Event(user.id, EventName.MFA_RESET, now, details={**(details or {}), **ended.details}))
     tell(connection, Notice(user.id, NoticeName.MFA_RESET, now), before, addresses_of)
     return removed
+
+
+def sign_out(connection: Connection, realm: str, subject: str, now: int) -> Opened | None:
+    """End every token of a user that was issued so far; return what was open, None without a user."""
+    user = lock_user_named(connection, realm, subject)
+    if user is None:
+        return None
+    ended = opened_of(connection, user, now)
+    save_user(connection, replace(user, epoch=user.epoch + 1))
+    _forget(connection, user)
+    record(connection, Event(user.id, EventName.SIGNED_OUT, now, details=ended.details))
+    return ended
+
+
+def opened_of(connection: Connection, user: User, now: int) -> Opened:
+    """Return what a locked user has open."""
+    families = connection.execute(select(t.refresh_families).where(t.refresh_families.c.user_id == user.id))
+    remembered = select(t.browsers).where(t.browsers.c.user_id == user.id, t.browsers.c.expires_at > now)
+    browsers = [rows.browser(row) for row in connection.execute(remembered)]
+    return opened(user, map(rows.refresh_family, families), browsers, authenticators(connection, user.id), now)
 
 
 def forget_browsers(connection: Connection, realm: str, subject: str) -> int | None:

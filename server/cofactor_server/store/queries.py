@@ -10,6 +10,7 @@ from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
 from cofactor_server.domain.challenges import Challenge
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.ending import stands
 from cofactor_server.domain.factor_kinds import PUSH
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.users import User
@@ -33,7 +34,12 @@ _SOURCE_FULL_AT = select(t.source_budgets.c.full_at).where(t.source_budgets.c.so
 _AUTHENTICATORS = select(t.authenticators).where(
     t.authenticators.c.user_id == bindparam("user_id"), t.authenticators.c.state != "removed"
 )
-_BROWSER = select(t.browsers.c.client_id).where(
+_REMOVED_BY = select(t.authenticators.c.id).where(
+    t.authenticators.c.user_id == bindparam("user_id"),
+    t.authenticators.c.login_id == bindparam("token_id"),
+    t.authenticators.c.state == "removed",
+)
+_BROWSER = select(t.browsers.c.client_id, t.browsers.c.authenticators).where(
     t.browsers.c.user_id == bindparam("user_id"), t.browsers.c.id == bindparam("id")
 )
 _SPENT = select(t.spent.c.token_id).where(
@@ -110,9 +116,17 @@ def account_named(connection: Connection, realm: str, subject: str) -> Account |
 
 
 def remembers(connection: Connection, browser: Browser) -> bool:
-    """Whether the row of a remembered browser stands."""
-    found = connection.execute(_BROWSER, {"user_id": browser.user_id, "id": browser.id}).scalar()
-    return found == browser.client_id
+    """Whether the row of a remembered browser stands, and all that it is remembered by."""
+    row = connection.execute(_BROWSER, {"user_id": browser.user_id, "id": browser.id}).first()
+    if row is None or row.client_id != browser.client_id or not row.authenticators:
+        return False
+    mine = connection.execute(_AUTHENTICATORS, {"user_id": browser.user_id})
+    return stands(rows.ids(row.authenticators), map(rows.authenticator, mine))
+
+
+def removed_by(connection: Connection, user_id: str, token_id: str) -> frozenset[str]:
+    """Return the ids of a user's authenticators that a login or token removed itself."""
+    return frozenset(connection.execute(_REMOVED_BY, {"user_id": user_id, "token_id": token_id}).scalars())
 
 
 def account(connection: Connection, user_id: str, token_id: str = "") -> Account | None:

@@ -234,11 +234,26 @@ def of_challenge(value: Challenge) -> dict[str, Any]:
     }
 
 
+def ids(text: str) -> tuple[str, ...]:
+    """Return the ids that a column holds, separated by spaces."""
+    return tuple(text.split())
+
+
+def browser(row: Sequence[Any]) -> tuple[int, tuple[str, ...]]:
+    """Return at which epoch a row of `browsers` was made, and which authenticators it is remembered by."""
+    _user_id, _id, _client_id, _created_at, _expires_at, by, epoch = row
+    return epoch, ids(by)
+
+
 def authentication(text: str) -> Authentication:
     """Return the authentication that a column holds as JSON."""
     value = json.loads(text)
-    two_kinds = value.get("two_kinds", False)  # of families of before nobody can tell
-    return Authentication(Level(value["level"]), tuple(value["amr"]), value["time"], value["recovery"], two_kinds)
+    # Of families of before nobody can tell.
+    two_kinds, spared = value.get("two_kinds", False), value.get("spared", False)
+    by = tuple(value.get("authenticators", ()))
+    return Authentication(
+        Level(value["level"]), tuple(value["amr"]), value["time"], value["recovery"], two_kinds, by, spared
+    )
 
 
 def of_authentication(value: Authentication) -> str:

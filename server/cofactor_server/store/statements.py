@@ -67,6 +67,26 @@ class Statements:
         self.unique_holder = prepared(
             select(held.user_id, held.id).where(held.kind == bindparam("kind"), held.unique_ref == bindparam("unique"))
         )
+        removed = held.login_id == bindparam("token_id"), held.state == State.REMOVED.value
+        self.removed_by = prepared(select(held.id).where(held.user_id == bindparam("user_id"), *removed))
+        self.lost_since = prepared(
+            select(held.id).where(
+                held.user_id == bindparam("user_id"),
+                held.state == State.REMOVED.value,
+                held.confirmed_at.is_not(None),
+                held.removed_at >= bindparam("since", type_=BigInteger),
+                held.login_id != bindparam("token_id"),
+            )
+        )
+        kept, remembered = t.refresh_families.c, t.browsers.c
+        self.opened_families = prepared(
+            select(t.refresh_families).where(kept.user_id == bindparam("user_id"), kept.expires_at > bindparam("now"))
+        )
+        self.opened_browsers = prepared(
+            select(t.browsers).where(
+                remembered.user_id == bindparam("user_id"), remembered.expires_at > bindparam("now")
+            )
+        )
         self.challenges = prepared(owned(t.challenges, t.challenges.c.id))
         self.pending_challenges = prepared(select(t.challenges).where(unanswered, t.challenges.c.state == "pending"))
         self.spent = prepared(owned(t.spent, t.spent.c.token_id))

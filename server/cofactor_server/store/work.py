@@ -12,6 +12,7 @@ from cofactor_server.domain.browsers import Browser
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE, KNOWN_SOURCE_NOTED, SOURCE_FAILED_CODES
 from cofactor_server.domain.challenges import Challenge, ChallengeState
 from cofactor_server.domain.clients import Client
+from cofactor_server.domain.ending import Opened, opened
 from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.refresh import RefreshFamily
 from cofactor_server.domain.tickets import EnrollmentTicket
@@ -56,7 +57,7 @@ class Work:
         self._families: dict[Pair, RefreshFamily] = {}
         self._spent: dict[Pair, int] = {}
         self._sources: dict[Pair, int] = {}
-        self._browsers: dict[Pair, str] = {}
+        self._browsers: dict[Pair, tuple[str, tuple[str, ...]]] = {}
         self._outcomes: dict[tuple[str, str, str], StoredOutcome] = {}
         self._source_full_at: dict[str, int] = {}
         self._stored: set[tuple[str, str, str]] = set()
@@ -126,6 +127,36 @@ class Work:
                 (stored.add if holds else stored.discard)((user_id, id_))
         return bool(stored - {mine})
 
+    def removed_by(self, user_id: str, token_id: str) -> frozenset[str]:
+        """Return the ids of a user's authenticators that a login or token removed itself; read when asked for."""
+        values = {"user_id": user_id, "token_id": token_id}
+        stored = {row[0] for row in self._driver.rows(self._statements.removed_by, values)}
+        mine = self._authenticators.get(user_id, {}).values()
+        stored.update(a.id for a in mine if a.state is State.REMOVED and a.login_id == token_id)
+        return frozenset(stored)
+
+    def has_lost(self, user_id: str, since: int, token_id: str) -> bool:
+        """Whether a confirmed authenticator of a user was removed since then, other than by a token itself."""
+        values = {"user_id": user_id, "since": since, "token_id": token_id}
+        mine = self._authenticators.get(user_id, {}).values()
+        return bool(self._driver.rows(self._statements.lost_since, values)) or any(
+            a.confirmed_at is not None and (a.removed_at or 0) >= since and a.login_id != token_id
+            for a in mine
+            if a.state is State.REMOVED
+        )
+
+    def opened(self, user_id: str, now: int) -> Opened:
+        """Return what a user has open; read when asked for, which is when something ends."""
+        user, values = self._users.get(user_id), {"user_id": user_id, "now": now}
+        if user is None:
+            return Opened()
+        found = (rows.refresh_family(row) for row in self._driver.rows(self._statements.opened_families, values))
+        families = {family.id: family for family in found}
+        families |= {id_: family for (owner, id_), family in self._families.items() if owner == user_id}
+        remembered = [rows.browser(row) for row in self._driver.rows(self._statements.opened_browsers, values)]
+        # Those that are remembered in this batch are a reply away from their browser.
+        return opened(user, families.values(), remembered, self.authenticators(user_id), now)
+
     def challenge(self, user_id: str, challenge_id: str) -> Challenge | None:
         """Return the challenge of this user; None if there is none."""
         return self._challenges.get((user_id, challenge_id))
@@ -151,8 +182,8 @@ class Work:
         stored = self._outcomes.get((user_id, client_id, request_id))
         return stored if stored is not None and now < stored.expires_at else None
 
-    def browser(self, user_id: str, browser_id: str) -> str | None:
-        """Return the id of the client at which a browser of this user is remembered; None if it is not."""
+    def browser(self, user_id: str, browser_id: str) -> tuple[str, tuple[str, ...]] | None:
+        """Return the client at which a browser of this user is remembered, and the authenticators by which; or None."""
         return self._browsers.get((user_id, browser_id))
 
     def is_known(self, user_id: str, source: str, now: int) -> bool:
@@ -202,15 +233,17 @@ class Work:
         row = {"user_id": user_id, "token_id": token_id, "expires_at": expires_at}
         self._write("spent", (user_id, token_id), row)
 
-    def remember_browser(self, browser: Browser) -> None:
-        """Remember a browser that was not remembered before."""
-        self._put(self._browsers, (browser.user_id, browser.id), browser.client_id)
+    def remember_browser(self, browser: Browser, by: tuple[str, ...]) -> None:
+        """Remember a browser that was not remembered before, by the authenticators of these ids."""
+        self._put(self._browsers, (browser.user_id, browser.id), (browser.client_id, by))
         row = {
             "user_id": browser.user_id,
             "id": browser.id,
             "client_id": browser.client_id,
             "created_at": browser.created_at,
             "expires_at": browser.expires_at,
+            "authenticators": " ".join(by),
+            "epoch": browser.epoch,
         }
         self._write("browsers", (browser.user_id, browser.id), row)
 
@@ -311,8 +344,8 @@ class Work:
         for row in self._owned(statements.outcomes, wanted.outcomes):
             outcome = rows.outcome(row)
             self._outcomes[outcome.user_id, outcome.client_id, outcome.request_id] = outcome
-        for user_id, id_, client_id, *_ in self._owned(statements.browsers, wanted.browsers):
-            self._browsers[user_id, id_] = client_id
+        for user_id, id_, client_id, _, _, by, _ in self._owned(statements.browsers, wanted.browsers):
+            self._browsers[user_id, id_] = client_id, rows.ids(by)
         for user_id, source, seen_at in self._owned(statements.sources, wanted.sources):
             self._sources[user_id, source] = seen_at
         if wanted.sources:

@@ -242,6 +242,20 @@ async def test_it_spares_users_of_a_trusted_client_and_their_tokens_say_one_fact
 
 
 @pytest.mark.parametrize("policy", [ALWAYS])
+async def test_what_it_spared_is_refreshed_unasked_until_its_user_wants_more(
+    policy: MfaPolicy, api: Api, world: World, hook: HookServer
+) -> None:
+    client = await shop(world, **MAY_SKIP)
+    await enrolled(api, world, client)
+    hook.says = SKIP
+
+    tokens = a(Tokens, await api.password(client, ALICE, PASSWORD, scope="offline_access"))
+
+    again = a(Tokens, await api.refresh(client, tokens.refresh_token))
+    assert isinstance(await api.refresh(client, again.refresh_token, acr_values=["urn:cofactor:acr:mfa"]), MfaRequired)
+
+
+@pytest.mark.parametrize("policy", [ALWAYS])
 @pytest.mark.usefixtures("scopes")
 async def test_it_spares_no_factor_that_somebody_wants(
     policy: MfaPolicy, grpc_api: GrpcApi, world: World, hook: HookServer

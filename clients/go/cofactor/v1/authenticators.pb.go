@@ -1638,9 +1638,12 @@ func (x *UpdateAuthenticatorResponse) GetAuthenticator() *Authenticator {
 type DeleteAuthenticatorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as `totp|dev_8Rk2TqLmXw4YbN0a`.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Whether to end everything that the user has open, whatever opened it, the caller's own tokens among it. Default:
+	// only what this authenticator opened.
+	SignOutEverywhere bool `protobuf:"varint,2,opt,name=sign_out_everywhere,json=signOutEverywhere,proto3" json:"sign_out_everywhere,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *DeleteAuthenticatorRequest) Reset() {
@@ -1680,9 +1683,20 @@ func (x *DeleteAuthenticatorRequest) GetId() string {
 	return ""
 }
 
-// Nothing; it is gone.
+func (x *DeleteAuthenticatorRequest) GetSignOutEverywhere() bool {
+	if x != nil {
+		return x.SignOutEverywhere
+	}
+	return false
+}
+
+// It is gone, and so is what it opened.
 type DeleteAuthenticatorResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many refresh tokens have ended. Access tokens that came of them are inactive where they are introspected.
+	EndedRefreshTokens int32 `protobuf:"varint,1,opt,name=ended_refresh_tokens,json=endedRefreshTokens,proto3" json:"ended_refresh_tokens,omitempty"`
+	// How many remembered browsers are asked for a factor again.
+	EndedBrowsers int32 `protobuf:"varint,2,opt,name=ended_browsers,json=endedBrowsers,proto3" json:"ended_browsers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1715,6 +1729,20 @@ func (x *DeleteAuthenticatorResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeleteAuthenticatorResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAuthenticatorResponse) Descriptor() ([]byte, []int) {
 	return file_cofactor_v1_authenticators_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeleteAuthenticatorResponse) GetEndedRefreshTokens() int32 {
+	if x != nil {
+		return x.EndedRefreshTokens
+	}
+	return 0
+}
+
+func (x *DeleteAuthenticatorResponse) GetEndedBrowsers() int32 {
+	if x != nil {
+		return x.EndedBrowsers
+	}
+	return 0
 }
 
 // What a device signed. `payload` is a JSON object in UTF-8, at most 4,096 octets; unknown members are refused. Each kind
@@ -2278,10 +2306,13 @@ const file_cofactor_v1_authenticators_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"_\n" +
 	"\x1bUpdateAuthenticatorResponse\x12@\n" +
-	"\rauthenticator\x18\x01 \x01(\v2\x1a.cofactor.v1.AuthenticatorR\rauthenticator\",\n" +
+	"\rauthenticator\x18\x01 \x01(\v2\x1a.cofactor.v1.AuthenticatorR\rauthenticator\"\\\n" +
 	"\x1aDeleteAuthenticatorRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
-	"\x1bDeleteAuthenticatorResponse\"I\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x13sign_out_everywhere\x18\x02 \x01(\bR\x11signOutEverywhere\"v\n" +
+	"\x1bDeleteAuthenticatorResponse\x120\n" +
+	"\x14ended_refresh_tokens\x18\x01 \x01(\x05R\x12endedRefreshTokens\x12%\n" +
+	"\x0eended_browsers\x18\x02 \x01(\x05R\rendedBrowsers\"I\n" +
 	"\x0fSignedStatement\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\"v\n" +

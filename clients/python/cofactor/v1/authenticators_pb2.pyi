@@ -797,16 +797,22 @@ class DeleteAuthenticatorRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    SIGN_OUT_EVERYWHERE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Such as `totp|dev_8Rk2TqLmXw4YbN0a`."""
+    sign_out_everywhere: _builtins.bool
+    """Whether to end everything that the user has open, whatever opened it, the caller's own tokens among it. Default:
+    only what this authenticator opened.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        sign_out_everywhere: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "sign_out_everywhere", b"sign_out_everywhere"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -814,16 +820,25 @@ Global___DeleteAuthenticatorRequest: _TypeAlias = DeleteAuthenticatorRequest  # 
 
 @_typing.final
 class DeleteAuthenticatorResponse(_message.Message):
-    """Nothing; it is gone."""
+    """It is gone, and so is what it opened."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ENDED_REFRESH_TOKENS_FIELD_NUMBER: _builtins.int
+    ENDED_BROWSERS_FIELD_NUMBER: _builtins.int
+    ended_refresh_tokens: _builtins.int
+    """How many refresh tokens have ended. Access tokens that came of them are inactive where they are introspected."""
+    ended_browsers: _builtins.int
+    """How many remembered browsers are asked for a factor again."""
     def __init__(
         self,
+        *,
+        ended_refresh_tokens: _builtins.int = ...,
+        ended_browsers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_browsers", b"ended_browsers", "ended_refresh_tokens", b"ended_refresh_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -229,7 +229,8 @@ Global___PasswordRealmGrant: _TypeAlias = PasswordRealmGrant  # noqa: Y015
 class RefreshTokenGrant(_message.Message):
     """RFC 6749 section 6. The token rotates: the answer holds its successor, and presenting a used one again revokes
     the family. Where a fresh factor is needed first, the answer is MfaRequired and nothing is used up: redeeming that
-    login rotates the token, unless it was used in the meantime, and only then do acr and auth_time move.
+    login rotates the token, unless it was used in the meantime, and only then do acr and auth_time move. So it is where a
+    password alone opened it and policy asks for a factor by now. It ends with the authenticators that opened it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
