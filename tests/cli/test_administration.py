@@ -228,8 +228,9 @@ def test_an_api_is_registered_listed_changed_and_deleted(deployed: Invoke) -> No
     assert "already" in line_of(deployed(*create))
     client = parsed(deployed("clients", "create", "Shop", "--audience", audience, "--json"))
     scopes = ("--add-scope", "write:orders", "--remove-scope", "read:orders")
-    changed = parsed(deployed("apis", "update", audience, *scopes, "--json"))
-    assert changed == {**created, "scopes": ["write:orders"]}
+    changed = parsed(deployed("apis", "update", audience, *scopes, "--token-profile", "auth0", "--json"))
+    assert (created["token_profile"], changed["token_profile"]) == ("rfc9068", "auth0")
+    assert changed == {**created, "scopes": ["write:orders"], "token_profile": "auth0"}
     assert "access_token_seconds" in line_of(deployed("apis", "update", audience, "--access-token-seconds", "0"))
     assert "Shop" in line_of(deployed("apis", "delete", audience, "--yes"))
     deployed("clients", "delete", client["client_id"], "--yes")

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -64,7 +64,11 @@ _PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 _REFUSED_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
 _SHA256 = SHA256()
-_TEXTS = ("iss", "sub", "client_id", "jti")
+_TEXTS = ("iss", "sub", "jti")
+Profile: TypeAlias = Literal["rfc9068", "auth0"]
+"""The form of an API's access tokens, as `cofactor apis create --token-profile` chose it."""
+_PROFILES: Mapping[Profile, tuple[str, str]] = {"rfc9068": ("at+jwt", "client_id"), "auth0": ("jwt", "azp")}
+"""The header's `typ`, and the claim that names the client."""
 
 
 class Refused(Exception):
@@ -161,7 +165,13 @@ class _Rules:
     """What is checked, whoever fetches the keys."""
 
     def __init__(
-        self, issuer: str, audience: str, algorithms: Sequence[str], leeway: int, clock: Callable[[], float]
+        self,
+        issuer: str,
+        audience: str,
+        algorithms: Sequence[str],
+        leeway: int,
+        profile: Profile,
+        clock: Callable[[], float],
     ) -> None:
         if not issuer or not audience:
             raise ValueError("issuer and audience must not be empty")
@@ -169,6 +179,9 @@ class _Rules:
             raise ValueError("algorithms are among RS256 and ES256")
         if not 0 <= leeway <= MOST_LEEWAY:
             raise ValueError(f"leeway is 0 to {MOST_LEEWAY} seconds")
+        if profile not in _PROFILES:
+            raise ValueError(f"profile is one of {', '.join(_PROFILES)}")
+        self._type, self._client_claim = _PROFILES[profile]
         self.issuer = issuer
         self._audience = audience
         self._algorithms = frozenset(algorithms)
@@ -182,7 +195,7 @@ class _Rules:
             _refuse()
         header = _members(parts[0])
         typ, kid = header.get("typ"), header.get("kid")
-        if not isinstance(typ, str) or typ.lower().removeprefix("application/") != "at+jwt":
+        if not isinstance(typ, str) or typ.lower().removeprefix("application/") != self._type:
             _refuse("not an access token")
         if header.get("alg") not in self._algorithms or not _REFUSED_HEADERS.isdisjoint(header):
             _refuse()
@@ -201,7 +214,8 @@ class _Rules:
         return self._claims(_members(payload))
 
     def _claims(self, said: dict[str, Any]) -> Claims:
-        if not all(isinstance(said.get(name), str) and said[name] for name in _TEXTS) or said["iss"] != self.issuer:
+        texts = (*_TEXTS, self._client_claim)
+        if not all(isinstance(said.get(name), str) and said[name] for name in texts) or said["iss"] != self.issuer:
             _refuse("of another issuer, or incomplete")
         audiences = [said["aud"]] if isinstance(said.get("aud"), str) else said.get("aud")
         if not isinstance(audiences, list) or not all(isinstance(one, str) and one for one in audiences):
@@ -220,7 +234,7 @@ class _Rules:
             _refuse()
         return Claims(
             sub=said["sub"],
-            client_id=said["client_id"],
+            client_id=said[self._client_claim],
             aud=tuple(audiences),
             scopes=frozenset(scope.split()),
             jti=said["jti"],
@@ -286,6 +300,7 @@ class Verifier:
         keys: Fetches the published keys; by default over HTTP from `<issuer>.well-known/keys.json`.
         algorithms: What tokens may be signed by: RS256, ES256, or both.
         leeway: Seconds by which clocks may differ, 60 at most.
+        profile: The form of the API's tokens: `rfc9068`, or `auth0` where the operator chose it. Another is refused.
         clock: Tells the time in seconds since the Unix epoch.
 
     Raises:
@@ -300,9 +315,10 @@ class Verifier:
         keys: KeySource | None = None,
         algorithms: Sequence[str] = ("RS256", "ES256"),
         leeway: int = 5,
+        profile: Profile = "rfc9068",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._rules = _Rules(issuer, audience, algorithms, leeway, clock)
+        self._rules = _Rules(issuer, audience, algorithms, leeway, profile, clock)
         self._fetch = keys or http_keys(f"{issuer}.well-known/keys.json")
         self._kept = _Kept()
         self._fetching = threading.Lock()
@@ -349,9 +365,10 @@ class AsyncVerifier:
         keys: AsyncKeySource | None = None,
         algorithms: Sequence[str] = ("RS256", "ES256"),
         leeway: int = 5,
+        profile: Profile = "rfc9068",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._rules = _Rules(issuer, audience, algorithms, leeway, clock)
+        self._rules = _Rules(issuer, audience, algorithms, leeway, profile, clock)
         fetch = http_keys(f"{issuer}.well-known/keys.json") if keys is None else None
         self._fetch: AsyncKeySource = keys or (lambda: asyncio.to_thread(fetch or dict))
         self._kept = _Kept()

@@ -6,6 +6,7 @@ import typer
 
 from cofactor_server.cli.clients import Algorithm
 from cofactor_server.cli.output import Json, Problem, agreed, dump, instant, say, table
+from cofactor_server.domain.apis import TokenProfile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ def _view(api: "Api") -> dict[str, Any]:
         "scopes": list(api.scopes),
         "access_token_seconds": api.access_token_seconds,
         "algorithm": api.algorithm,
+        "token_profile": str(api.token_profile),
         "created_at": instant(api.created_at),
     }
 
@@ -41,6 +43,10 @@ def create(
     algorithm: Annotated[
         Algorithm, typer.Option(help="Signs access tokens: RS256 for REST clients, ES256 for gRPC.")
     ] = Algorithm.RS256,
+    token_profile: Annotated[
+        TokenProfile,
+        typer.Option(help="Form of access tokens: rfc9068 (typ at+jwt), auth0 (typ JWT, for decoders made for Auth0)."),
+    ] = TokenProfile.RFC9068,
     as_json: Json = False,
 ) -> None:
     """Register an API. Clients get tokens for it by `clients create --audience`."""
@@ -51,7 +57,7 @@ def create(
     async def created(application: "Application", _: "Settings") -> "Api":
         now = application.configuration.clock.now()
         wanted = tuple(dict.fromkeys(scopes or ()))
-        api = Api(audience, name or audience, now, wanted, access_token_seconds, str(algorithm))
+        api = Api(audience, name or audience, now, wanted, access_token_seconds, str(algorithm), token_profile)
         await application.apis.create(api)
         return api
 
@@ -76,6 +82,7 @@ def update(
     ] = None,
     access_token_seconds: Annotated[int | None, typer.Option(help="How long access tokens live.")] = None,
     algorithm: Annotated[Algorithm | None, typer.Option(help="Signs access tokens.")] = None,
+    token_profile: Annotated[TokenProfile | None, typer.Option(help="Form of access tokens.")] = None,
     as_json: Json = False,
 ) -> None:
     """Change what tokens may allow, how long they live and what signs them. Servers follow within five seconds."""
@@ -91,6 +98,7 @@ def update(
             scopes=tuple(dict.fromkeys(kept)),
             access_token_seconds=api.access_token_seconds if access_token_seconds is None else access_token_seconds,
             algorithm=str(algorithm or api.algorithm),
+            token_profile=token_profile or api.token_profile,
         )
 
     async def updated(application: "Application", _: "Settings") -> "Api":
@@ -119,9 +127,17 @@ def list_apis(as_json: Json = False) -> None:
         dump([_view(api) for api in apis])
         return
     rows = [
-        (api.audience, api.name, " ".join(api.scopes), str(api.access_token_seconds), api.algorithm) for api in apis
+        (
+            api.audience,
+            api.name,
+            " ".join(api.scopes),
+            str(api.access_token_seconds),
+            api.algorithm,
+            str(api.token_profile),
+        )
+        for api in apis
     ]
-    table(("audience", "name", "scopes", "seconds", "algorithm"), rows)
+    table(("audience", "name", "scopes", "seconds", "algorithm", "profile"), rows)
 
 
 @app.command()

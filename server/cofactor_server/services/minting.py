@@ -1,6 +1,7 @@
 """Signs what was decided: access tokens (RFC 9068) and id_tokens (OpenID Connect Core section 2)."""
 
 from cofactor_server.domain.acr import Authentication
+from cofactor_server.domain.apis import TokenProfile
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
 from cofactor_server.domain.encoding import base64url
@@ -8,7 +9,7 @@ from cofactor_server.domain.grants import Chained, Issue, MfaRequired, Tokens
 from cofactor_server.domain.logins import Login
 from cofactor_server.seams import SECOND
 from cofactor_server.services.apis import Apis
-from cofactor_server.services.claims import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE
+from cofactor_server.services.claims import CLIENT_CLAIMS, ID_TOKEN_TYPE, TYPES
 from cofactor_server.services.logins import Logins
 from cofactor_server.vault.digests import sha256
 from cofactor_server.vault.signing import Signer
@@ -70,6 +71,7 @@ class Mint:
         authentication = issue.authentication
         for_mfa = issue.audience == deployment.mfa_audience
         api = None if for_mfa or not issue.audience else await self._apis.find(issue.audience)
+        profile = api.token_profile if api else TokenProfile.RFC9068
         seconds = MFA_ACCESS_TOKEN_SECONDS if for_mfa else (api or client).access_token_seconds
         scopes = issue.scope.split()
         audience = [issue.audience] if issue.audience else []
@@ -89,7 +91,7 @@ class Mint:
             "aud": audience,
             "exp": issued_at + seconds,
             "jti": issue.jti,
-            "client_id": issue.client_id,
+            CLIENT_CLAIMS[profile]: issue.client_id,
             "epoch": issue.epoch,
         }
         if issue.scope:
@@ -100,7 +102,7 @@ class Mint:
             claims["recovery"] = True
         # Resource servers of the REST world take the algorithms they accept from discovery's list for id_tokens.
         algorithm = Algorithm.ES256 if for_mfa else Algorithm((api or client).algorithm)
-        access_token = await self._signer.sign(algorithm, ACCESS_TOKEN_TYPE, claims)
+        access_token = await self._signer.sign(algorithm, TYPES[profile], claims)
         id_token = ""
         if "openid" in scopes:
             id_claims = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from cofactor_server.domain.apis import Api
+from cofactor_server.domain.apis import Api, TokenProfile
 from cofactor_server.store import accounts
 from cofactor_server.store import tables as t
 
@@ -53,6 +53,7 @@ def _row(value: Api) -> dict[str, Any]:
         "scopes": json.dumps(value.scopes),
         "access_token_seconds": value.access_token_seconds,
         "algorithm": value.algorithm,
+        "token_profile": value.token_profile,
     }
 
 
@@ -64,4 +65,5 @@ def _api(row: Row[Any]) -> Api:
         scopes=tuple(json.loads(row.scopes)),
         access_token_seconds=row.access_token_seconds,
         algorithm=row.algorithm,
+        token_profile=TokenProfile(row.token_profile),
     )

@@ -66,6 +66,7 @@ apis = _table(
     Column("scopes", Text, nullable=False, comment="what tokens may allow there, JSON"),
     Column("access_token_seconds", Integer, nullable=False),
     Column("algorithm", Text, nullable=False),
+    Column("token_profile", Text, server_default="rfc9068", nullable=False),
     comment="resource servers that tokens are for",
 )
 
