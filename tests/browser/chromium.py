@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ GET = """async options => {
   return (await navigator.credentials.get({publicKey})).toJSON();
 }"""
 
+OWN_CHROMIUM = Path(__file__).parents[2] / ".tools" / "browser" / "chromium"
 SECURITY_KEY = {"transport": "usb", "hasResidentKey": False}
 PASSKEY = {
     "transport": "internal",
@@ -53,12 +55,18 @@ def page_server() -> Iterator[int]:
             thread.join()
 
 
+def find_chromium() -> str:
+    """Return the path of a Chromium: the one that CHROMIUM names, the machine's, or the one that `make test` got."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or str(OWN_CHROMIUM)
+    if not Path(path).exists():
+        pytest.fail("there is no Chromium: `make test` gets one, or CHROMIUM names it")
+    return path
+
+
 @asynccontextmanager
 async def chromium(**options: Any) -> AsyncIterator["Browser"]:
     """Start the machine's Chromium, with a page that has Playwright's options of a context."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("these tests need Chromium: `apt-get install chromium`, or its path in CHROMIUM")
+    path = find_chromium()
     # As root, which CI is, Chromium has no sandbox; it opens pages of this test alone.
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
