@@ -13,8 +13,12 @@ _NO_PAYMENTS = "logins are approved, not payments: nothing authorizes a transact
 NOT_APPLICABLE: dict[str, str] = {
     "S31": "recovery codes are shown, and never sent",
     "S37": "an active authenticator does not expire",
+    "S119": "changes are notified out of band (S35), and no delay can be set: one would keep a lost phone's replacement"
+    " from its owner as long as a thief's from the thief, and a change takes a second factor already (S118)",
     "S122": _NO_PAYMENTS,
     "S124": _NO_PAYMENTS,
+    "S171": "FIDO hands its conformance tool to those who register with it, and no package registry has it, so that no"
+    " run can be recorded; what its server suite checks is tested case by case instead (S160 to S170)",
     "S174": "ten tries and one more every six minutes, a warning at the fifth: the profile of PSD2 is not claimed",
     "S175": "sessions are the applications'; what Cofactor issues has a lifetime of its own",
     "S176": _NO_PAYMENTS,

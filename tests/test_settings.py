@@ -61,6 +61,8 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_DATABASE_URL", "hunter2"),
         ("COFACTOR_MFA_POLICY", "sometimes-hunter2"),
         ("COFACTOR_PROFILE", "hunter2"),
+        ("COFACTOR_EVENTS_RETENTION_DAYS", "-1"),
+        ("COFACTOR_EVENTS_RETENTION_DAYS", "forever"),
         ("COFACTOR_MFA_TOKEN_MINUTES", "0"),
         ("COFACTOR_MFA_TOKEN_MINUTES", "hunter2"),
         ("COFACTOR_HTTP_LISTEN", "8080"),
@@ -247,6 +249,7 @@ LIMITS: dict[str, tuple[str, str, Any]] = {
     "COFACTOR_PROFILE": ("strict", "strict", True),
     "COFACTOR_MFA_TOKEN_MINUTES": ("5", "mfa_token_life", 5 * MINUTE),
     "COFACTOR_HOTP_LOOK_AHEAD": ("3", "hotp_look_ahead", 3),
+    "COFACTOR_EVENTS_RETENTION_DAYS": ("0", "events_retention", 0),
 }
 
 

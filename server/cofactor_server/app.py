@@ -196,7 +196,9 @@ class Application:
         postage = Postage(deployment, records, c.keyring, clock)
         dispatch = Dispatch(c.sender, postage, credentials, decider, clock)
         self.notices = Notices(records, recipients, c.sender, clock)
-        self.upkeep = Upkeep(database, records, c.keyring, columns, signer, self.notices, clock)
+        self.upkeep = Upkeep(
+            database, records, c.keyring, columns, signer, self.notices, clock, deployment.events_retention
+        )
         self.rotation = Rotation(records, columns, c.keyring)
         self.signing_rotation = SigningRotation(records, columns, clock, entropy)
         policy = Policy(deployment, credentials)

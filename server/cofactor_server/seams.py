@@ -69,3 +69,8 @@ def new_id_in_order(entropy: Entropy, now: int) -> str:
         now: Microseconds since the Unix epoch.
     """
     return f"{now:014x}{entropy.octets(9).hex()}"
+
+
+def id_in_order_before(instant: int) -> str:
+    """Return what sorts after every id in order of before `instant`, and before every other one."""
+    return f"{max(instant, 0):014x}"

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from cofactor_server.delivery.settings import DeliverySettings
 from cofactor_server.domain.budgets import CLIENT_SENDS, DISABLE_AFTER, LOGINS, Bucket, Pumping
 from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.events import EVENTS_RETENTION
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
 from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
 from cofactor_server.domain.users import MfaPolicy
@@ -26,7 +27,7 @@ from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
 from cofactor_server.rpc.tls import TlsFiles
-from cofactor_server.seams import HOUR, MINUTE, SECOND
+from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 
 PREFIX = "COFACTOR_"
 CONFIG_FILE = "COFACTOR_CONFIG_FILE"
@@ -150,6 +151,8 @@ class Settings(BaseSettings, DeliverySettings):
     pumping_verified: float = Field(0.1, ge=0, le=1)
     pumping_digits: int = Field(3, ge=0, le=10)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
+    events_retention_days: int = Field(EVENTS_RETENTION // DAY, ge=0, le=36_500)
+    """0 keeps events for ever."""
     webauthn_rp_id: Annotated[str, AfterValidator(_domain)] | None = None
     webauthn_origins: Words = ()
     webauthn_user_verification: UserVerification = UserVerification.PREFERRED
@@ -292,6 +295,7 @@ class Settings(BaseSettings, DeliverySettings):
             client_sends=Bucket(self.client_messages_an_hour, HOUR // self.client_messages_an_hour),
             pumping=Pumping(messages=self.pumping_messages, verified=self.pumping_verified, digits=self.pumping_digits),
             disable_after=self.disable_after,
+            events_retention=self.events_retention_days * DAY,
         )
 
     def hook(self) -> HookTarget | None:

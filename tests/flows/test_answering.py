@@ -1,6 +1,6 @@
 """A challenge answered by one party and redeemed by another (design part 5)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,7 @@ from cofactor_server.vault.root_keys import RootKey
 from tests.flows.api import Api, ClientCredentials, Pending, Tokens, Traffic, grpc_edge, rest_edge
 from tests.flows.attacks.tools import change, enrolled_pair, names, outcome, rows
 from tests.flows.pushed import Phone, add_phone, phone_of, prompted, pushed_world
-from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, mfa_access_token, read, shop
+from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, mfa_access_token, read, refusal, shop
 from tests.world import MovableClock, World
 
 
@@ -258,6 +258,70 @@ async def test_polling_too_fast_slows_all_later_polls_down_at_every_replica(
         "SLOW_DOWN 25.0",
     ]
     assert isinstance(tokens, Tokens)  # what is answered is told at once
+
+
+AUTH0_JAVA = (0.12, 0.24, 0.48)
+"""The longest waits, in seconds, before its retries of a 429."""
+GO_AUTH0 = (0.5, 1.0)
+ROUND_TRIP = 0.2
+
+
+async def poll_with_retries(world: World, poll: Callable[[], Awaitable[object]], waits: Sequence[float]) -> list[str]:
+    """Poll as an SDK does that is answered 429 each time; return what each request is told."""
+    said = []
+    for seconds in (0, *waits):
+        await wait(world, seconds)
+        refused = await refusal(poll())
+        said.append(f"{refused.reason} {refused.retry_after:.0f}")
+        await wait(world, ROUND_TRIP)
+    return said
+
+
+@pytest.mark.requirement("S136")
+@pytest.mark.parametrize(
+    ("sdk", "told"),
+    [
+        (AUTH0_JAVA, ["SLOW_DOWN 10", "SLOW_DOWN 10", "SLOW_DOWN 10", "SLOW_DOWN 9"]),
+        (GO_AUTH0, ["SLOW_DOWN 10", "SLOW_DOWN 10", "SLOW_DOWN 9"]),
+    ],
+    ids=["auth0-java", "go-auth0"],
+)
+async def test_a_poll_that_an_sdk_retries_by_itself_slows_its_client_down_once(
+    api: Api, world: World, client: ClientCredentials, phone: Phone, sdk: Sequence[float], told: list[str]
+) -> None:
+    mfa_token, oob_code = await prompted(api, client, phone)
+
+    async def poll() -> object:
+        return await api.oob(client, mfa_token, oob_code)
+
+    assert isinstance(await poll(), Pending)
+    await wait(world, 1)
+    first = await poll_with_retries(world, poll, sdk)
+    await wait(world, 4)
+    second = await poll_with_retries(world, poll, sdk)
+    (challenge,) = await rows(world, "challenges", state="pending", purpose="login")
+    await wait(world, 15)
+    in_time = await poll()
+
+    assert first == told
+    assert [line.split()[0] for line in second] == ["SLOW_DOWN"] * len(told)
+    assert (second[0], challenge.poll_interval) == ("SLOW_DOWN 15", 15_000_000)
+    assert isinstance(in_time, Pending)
+
+
+async def test_what_a_retry_is_told_to_wait_is_enough(
+    api: Api, world: World, client: ClientCredentials, phone: Phone
+) -> None:
+    mfa_token, oob_code = await prompted(api, client, phone)
+    await api.oob(client, mfa_token, oob_code)
+    await outcome(api.oob(client, mfa_token, oob_code))
+    await wait(world, 2.9)
+
+    refused = await refusal(api.oob(client, mfa_token, oob_code))
+    await wait(world, refused.retry_after)
+
+    assert refused.retry_after == 8
+    assert isinstance(await api.oob(client, mfa_token, oob_code), Pending)
 
 
 @pytest.mark.requirement("S135", "S136", "S138", "S139", "S144")

@@ -14,8 +14,8 @@ from cofactor_server.domain.clients import Capability
 from cofactor_server.domain.explanations import DecisionQuestion
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.services.policies import NewRule
-from cofactor_server.store.tables import metadata
-from sqlalchemy import select
+from cofactor_server.store.tables import events, metadata
+from sqlalchemy import delete, select
 
 from tests.flows.api import ClientCredentials, GrpcApi, Refused, call
 from tests.flows.attacks.tools import DAY, exhaust, fail, reason, wrong
@@ -237,6 +237,26 @@ async def test_a_thousand_explanations_change_no_row_and_send_nothing(
     assert await explain(grpc_api, client, source_address=HOME) == told
     assert await everything(world) == before
     assert len(world.outbox.sent) == sent
+
+
+async def test_no_budget_source_or_decision_depends_on_events_that_are_pruned(grpc_api: GrpcApi, world: World) -> None:
+    client = await support(world)
+    grpc_api.source = HOME
+    user = await enrolled(grpc_api, world, client)
+    await fail(grpc_api, world, client, user, 3)
+    grpc_api.source = ELSEWHERE
+    await fail(grpc_api, world, client, user, 10)
+    assert await reason(grpc_api.password(client, ALICE, "wrong")) == "INVALID_CREDENTIALS"
+    told = [await explain(grpc_api, client, source_address=source) for source in (HOME, ELSEWHERE)]
+
+    await world.app.database.transact(lambda connection: connection.execute(delete(events)))
+
+    assert [await explain(grpc_api, client, source_address=source) for source in (HOME, ELSEWHERE)] == told
+    assert await fail(grpc_api, world, client, user, 1) == ["TOO_MANY_FAILED_CODES"]
+    grpc_api.source = HOME
+    world.clock.advance(30)
+    login = await logged_in_to_mfa(grpc_api, client)
+    assert await grpc_api.otp(client, login.mfa_token, world.otp(user.secret))
 
 
 async def test_only_clients_that_manage_users_of_the_realm_are_told(grpc_api: GrpcApi, world: World) -> None:

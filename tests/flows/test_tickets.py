@@ -163,6 +163,22 @@ async def test_whoever_asks_too_soon_whether_a_device_has_paired_is_slowed_down(
     assert (too_soon.reason, too_soon.retry_after) == ("SLOW_DOWN", 10)
 
 
+@pytest.mark.requirement("S136")
+async def test_retries_of_a_confirmation_that_came_too_soon_slow_it_down_once(api: Api, world: World) -> None:
+    held = Holder(api, await issued(world))
+    begun = await held.begin("push")
+    await held.confirm(begun)
+
+    said = []
+    for seconds in (0, 0.3, 0.9, 1.0):
+        world.clock.advance(seconds)
+        said.append((await refusal(held.confirm(begun))).retry_after)
+    world.clock.advance(1)
+
+    assert said == [10, 10, 9, 8]
+    assert (await refusal(held.confirm(begun))).retry_after == 15
+
+
 async def test_a_ticket_gets_a_recovery_code_only_for_who_has_none(api: Api, world: World) -> None:
     client = await shop(world)
     await enrolled(api, world, client)

@@ -14,6 +14,7 @@ from cofactor_server.domain.budgets import (
     Pumping,
     guess_chance,
 )
+from cofactor_server.domain.events import EVENTS_RETENTION
 from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
 from cofactor_server.domain.logins import MFA_TOKEN_LIFE
 from cofactor_server.domain.proofs import Account, Kind
@@ -69,6 +70,8 @@ class Deployment(Value, frozen=True):
     """When messages to numbers of one prefix are stopped."""
     disable_after: int = DISABLE_AFTER
     """Consecutive failures that disable an authenticator (S1, S56)."""
+    events_retention: int = EVENTS_RETENTION
+    """How long events are kept, in microseconds; 0 keeps them for ever."""
 
     def account(self, user: User) -> Account:
         """Return for whom an authenticator is enrolled, as a factor may show it."""

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from cofactor_server.domain.values import Value, each
+from cofactor_server.seams import DAY
+
+EVENTS_RETENTION = 400 * DAY
+"""How long events are kept unless the operator decides otherwise: a year, as audits ask for, and a month to do one."""
 
 
 class EventName(StrEnum):

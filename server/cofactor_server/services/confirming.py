@@ -18,13 +18,12 @@ from cofactor_server.errors import (
     InvalidOtp,
     InvalidPublicKeyCredential,
     MissingParameter,
-    SlowDown,
     TicketInvalid,
 )
-from cofactor_server.seams import SECOND
 from cofactor_server.services.binding import activate
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
+from cofactor_server.services.polling import count_poll
 from cofactor_server.services.recovery_codes import made_valid
 from cofactor_server.services.standing import ticket_refusal, user_refusal
 from cofactor_server.services.trails import Trail
@@ -73,7 +72,8 @@ class Confirm(Value, frozen=True):
         if not self.guessing.serves(found.kind):
             return FactorDisabled()
         if challenge is not None and self.guessing.on_device(found.kind):
-            return _polled(work, challenge, now)
+            polled = count_poll(work, challenge, now)
+            return polled if isinstance(polled, CofactorError) else Waiting(polled.poll_interval)
         return self._answered(work, found, challenge, now)
 
     @property
@@ -152,13 +152,3 @@ def _wrong(found: Authenticator, verdict: NotProven) -> CofactorError:
     if found.kind in OTP_KINDS:
         return InvalidOtp(hint=hint, quota=quota) if hint else InvalidOtp(quota=quota)
     return InvalidBindingCode(quota=quota)
-
-
-def _polled(work: Work, challenge: Challenge, now: int) -> Waiting | SlowDown:
-    """Count a poll (RFC 8628 section 3.5); nothing else changes."""
-    polled, too_soon = challenge.polled(now)
-    work.save_challenge(polled)
-    if not too_soon:
-        return Waiting(polled.poll_interval)
-    seconds = polled.poll_interval // SECOND
-    return SlowDown(retry_after=seconds, seconds=str(seconds))

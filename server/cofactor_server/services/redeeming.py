@@ -9,7 +9,7 @@ from cofactor_server.domain.authenticators import (
     enrolled,
     offered_order,
 )
-from cofactor_server.domain.challenges import POLL_INTERVAL, Challenge, ChallengeState, Standing
+from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.demands import Demand, Shown
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
@@ -32,17 +32,16 @@ from cofactor_server.errors import (
     NotEnrolled,
     OobCodeExpired,
     OobCodeMalformed,
-    Quota,
     RecoveryCodeAbsent,
     RefreshTokenInvalid,
-    SlowDown,
     UnmetAuthenticationRequirements,
 )
-from cofactor_server.seams import MINUTE, SECOND, Clock
+from cofactor_server.seams import Clock
 from cofactor_server.services.binding import activate, answers_for, bound
 from cofactor_server.services.challenges import NOTHING_SUPPORTED
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.minting import login_issue
+from cofactor_server.services.polling import count_poll
 from cofactor_server.services.refreshing import RefreshTokens, ended
 from cofactor_server.services.remembering import Browsers
 from cofactor_server.services.repeating import Repeat, Repeats
@@ -386,16 +385,10 @@ class RedeemOob(Value, frozen=True):
     def _polled(
         self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
     ) -> AnswerPending | CofactorError:
-        """Count a poll; nothing else changes (RFC 8628 section 3.5, S135 to S137)."""
+        """Count a poll of an answer that a device gives; any other challenge needs a code."""
         if not self.redeemer.guessing.on_device(authenticator.kind):
             return BindingCodeRequired()
-        polled, too_soon = challenge.polled(now)
-        work.save_challenge(polled)
-        quota = Quota("polls", MINUTE // POLL_INTERVAL, 0, -(-polled.next_poll_at // SECOND))
-        if too_soon:
-            seconds = polled.poll_interval // SECOND
-            return SlowDown(retry_after=seconds, quota=quota, seconds=str(seconds))
-        return AnswerPending(polled.poll_interval, quota)
+        return count_poll(work, challenge, now)
 
 
 def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:

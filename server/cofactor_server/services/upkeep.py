@@ -39,6 +39,7 @@ class Upkeep:
         signer: Signer,
         notices: Notices,
         clock: Clock,
+        events_retention: int,
     ) -> None:
         self._database = database
         self._records = records
@@ -47,11 +48,12 @@ class Upkeep:
         self._signer = signer
         self._notices = notices
         self._clock = clock
+        self._events_retention = events_retention
 
     async def run(self, ready: Callable[[bool], Awaitable[None]]) -> None:
         """Do it all, telling `ready` at every look at the clock whether this process may serve."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_every(PRUNE_EVERY, self.prune), name="prune")
+            tasks.create_task(_every(PRUNE_EVERY, self.prune_by_the_right_time), name="prune")
             tasks.create_task(_every(KEYS_EVERY, self.follow_keys), name="follow-keys")
             tasks.create_task(_every(KEYRING_EVERY, self.follow_keyring), name="follow-keyring")
             tasks.create_task(_every(NOTICES_EVERY, self._notices.send_due), name="send-notices")
@@ -59,8 +61,13 @@ class Upkeep:
 
     async def prune(self) -> None:
         """Delete what is long over, a thousand rows a transaction."""
-        while await self._records.change(pruning.prune, self._clock.now()) >= pruning.ROWS:
+        while await self._records.change(pruning.prune, self._clock.now(), self._events_retention) >= pruning.ROWS:
             pass
+
+    async def prune_by_the_right_time(self) -> None:
+        """Prune, unless this process's clock is off: one that is far ahead would delete what is still needed."""
+        if await self.clock_is_right():
+            await self.prune()
 
     async def follow_keys(self) -> None:
         """Take up signing keys that another process added."""

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Delete, and_, delete, or_, select, tuple_
 
 from cofactor_server.domain.authenticators import PENDING_LIFE, State
 from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
-from cofactor_server.seams import DAY, MINUTE
+from cofactor_server.seams import DAY, MINUTE, id_in_order_before
 from cofactor_server.store import tables as t
 
 ROWS = 1_000
@@ -17,10 +17,15 @@ GRACE = 15 * MINUTE
 """How long past its time a row is kept, for replicas whose clocks differ (security.md 24)."""
 
 
-def prune(connection: Connection, now: int) -> int:
+def prune(connection: Connection, now: int, events_retention: int) -> int:
     """Delete up to `ROWS` rows of each table; return how many went.
 
     What is bound stays: of authenticators only those that nobody ever confirmed are deleted (S33).
+
+    Args:
+        connection: In a transaction.
+        now: Microseconds since the Unix epoch.
+        events_retention: How long events are kept, in microseconds; 0 keeps them for ever.
     """
     before = now - GRACE
     a = t.authenticators.c
@@ -43,10 +48,21 @@ def prune(connection: Connection, now: int) -> int:
         (t.authenticators, never_confirmed),
         (t.signing_keys, t.signing_keys.c.retire_at < before),  # one without that time stays
     ]
-    return sum(connection.execute(_some(table, condition)).rowcount for table, condition in expired)
+    statements = [_some(table, condition) for table, condition in expired]
+    if events_retention:
+        statements.append(_oldest_events(connection, before - events_retention))
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
-def _some(table: Any, condition: Any) -> Delete:
+def _oldest_events(connection: Connection, before: int) -> Delete:
+    """Return what deletes events of before an instant, found by what each engine has in the order of time."""
+    e = t.events.c
+    if connection.dialect.name == "sqlite":
+        return _some(t.events, e.id < id_in_order_before(before), e.id)
+    return _some(t.events, e.time < before, e.time)
+
+
+def _some(table: Any, condition: Any, *order: Any) -> Delete:
     key = list(table.primary_key.columns)
-    chosen = select(*key).where(condition).limit(ROWS)
+    chosen = select(*key).where(condition).order_by(*order).limit(ROWS)
     return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(chosen))

@@ -282,6 +282,7 @@ events = _table(
     _text("source"),
     Column("details", Text, nullable=False),
     PrimaryKeyConstraint("user_id", "id"),  # on SQLite the other way round (migration 0013)
+    Index(None, "time").ddl_if(dialect="postgresql"),  # for pruning; SQLite finds old events by the key
     comment="what happened; ids grow with time, so that a user's events lie in order",
 )
 
