@@ -302,6 +302,43 @@ async def test_who_is_left_with_nothing_enrolls_by_ticket_only(desk: Desk) -> No
     assert (login.wants, login.types) == ("enroll", ())
 
 
+async def test_setting_all_methods_keeps_the_recovery_code_which_can_be_made_anew(desk: Desk) -> None:
+    client = await desk.shop()
+    user, alice = await desk.with_app(client)
+
+    await desk.said("PUT", at(user), [SET[1]])
+
+    assert [method["type"] for method in await desk.methods(user)] == ["totp", "recovery-code"]
+    made = await desk.said("POST", f"/users/{user.id}/recovery-code-regeneration")
+    login = await logged_in_to_mfa(desk.api, client)
+    with pytest.raises(Exception, match="MFA Authorization rejected"):
+        await desk.api.recovery(client, login.mfa_token, alice.recovery_code)
+    a(Tokens, await desk.api.recovery(client, login.mfa_token, made["recovery_code"]))
+
+
+async def test_the_recovery_code_of_before_still_logs_in_after_all_methods_were_set(desk: Desk) -> None:
+    client = await desk.shop()
+    user, alice = await desk.with_app(client)
+    await desk.said("PUT", at(user), [SET[1]])
+
+    login = await logged_in_to_mfa(desk.api, client)
+
+    assert a(Tokens, await desk.api.recovery(client, login.mfa_token, alice.recovery_code)).recovery_code
+
+
+async def test_setting_all_methods_keeps_no_code_that_somebody_has_begun_to_enroll(desk: Desk) -> None:
+    client = await desk.shop()
+    user = await desk.user()
+    begun = await desk.api.enroll((await logged_in_to_mfa(desk.api, client)).mfa_token)
+
+    await desk.said("PUT", at(user), [SET[1]])
+
+    assert [method["type"] for method in await desk.methods(user)] == ["totp"]
+    login = await logged_in_to_mfa(desk.api, client)
+    with pytest.raises(Exception, match="does not have a recovery-code"):
+        await desk.api.recovery(client, login.mfa_token, begun.recovery_codes[0])
+
+
 @pytest.mark.requirement("S86", "S35")
 @pytest.mark.parametrize("path", ["authentication-methods", "authenticators"])
 async def test_removing_everything_is_a_reset(desk: Desk, path: str) -> None:
