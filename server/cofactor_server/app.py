@@ -258,7 +258,9 @@ class Application:
                     apis=self.apis,
                     entropy=entropy,
                 ),
-                redeemer=Redeemer(guessing, refresh_tokens, repeats, browsers, clock),
+                redeemer=Redeemer(
+                    guessing, refresh_tokens, repeats, browsers, clock, deployment.support_contact
+                ),
                 logins=logins,
                 oob_codes=oob_codes,
                 decider=decider,
@@ -277,6 +279,7 @@ class Application:
                 dispatch=dispatch,
                 clock=clock,
                 entropy=entropy,
+                contact=deployment.support_contact,
             ),
             answers=Answers(
                 answering=answering,
@@ -358,7 +361,7 @@ class Application:
             draw=qr.svg,
         )
         edge.router.routes.extend(Route(method.path, method, methods=["POST"]) for method in page_methods(channel))
-        edge.router.routes.extend(page.routes())
+        edge.router.routes.extend(page.routes(c.deployment.support_contact))
         return edge
 
     def end_streams(self) -> None:

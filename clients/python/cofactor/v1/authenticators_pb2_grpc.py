@@ -130,7 +130,8 @@ class AuthenticatorServiceServicer(object):
 
     def DeleteAuthenticator(self, request, context):
         """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-        enrolled and removes the recovery code as well. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+        enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+        enroll another first. A repeated call answers AUTHENTICATOR_NOT_FOUND.
         Scope `remove:authenticators`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
