@@ -164,7 +164,7 @@ class Application:
         logins = Logins(sealer, access_tokens, deployment.mfa_token_life, clock, entropy)
         oob_codes = OobCodes(sealer)
         browsers = Browsers(deployment, sealer, clock)
-        self.policies = Policies(deployment.mfa_policy, records, clock, entropy)
+        self.policies = Policies(deployment, records, clock, entropy)
         self.switches = Switches(deployment, records, credentials, clock)
         self.operator_tokens = OperatorTokens(sealer, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
@@ -217,13 +217,24 @@ class Application:
         )
         enrolling = Enrolling(deployment, credentials, clock, entropy)
         authenticators = Authenticators(
-            enrolling=enrolling, records=records, decider=decider, oob_codes=oob_codes, dispatch=dispatch
+            enrolling=enrolling,
+            policies=self.policies,
+            records=records,
+            decider=decider,
+            oob_codes=oob_codes,
+            dispatch=dispatch,
         )
         self.ticket_office = TicketOffice(enrolling=enrolling, records=records, decider=decider, sender=c.sender)
         self.admin = AdminServices(
             switches=self.switches,
             policies=self.policies,
-            methods=Methods(enrolling=enrolling, records=records, decider=decider, recipients=recipients),
+            methods=Methods(
+                enrolling=enrolling,
+                policies=self.policies,
+                records=records,
+                decider=decider,
+                recipients=recipients,
+            ),
             tickets=OperatorTickets(self.ticket_office, credentials),
         )
         self.services = Services(
@@ -258,9 +269,7 @@ class Application:
                     apis=self.apis,
                     entropy=entropy,
                 ),
-                redeemer=Redeemer(
-                    guessing, refresh_tokens, repeats, browsers, clock, deployment.support_contact
-                ),
+                redeemer=Redeemer(guessing, refresh_tokens, repeats, browsers, clock, deployment.support_contact),
                 logins=logins,
                 oob_codes=oob_codes,
                 decider=decider,

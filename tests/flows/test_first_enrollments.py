@@ -4,9 +4,11 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from cofactor.v1 import policies_pb2, tokens_pb2
+from cofactor_server.domain.clients import Capability
 from cofactor_server.domain.users import Enrollment, MfaPolicy
 
-from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, RestApi, Tokens
+from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, RestApi, Tokens, call
 from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, reason, refusal, shop
 from tests.world import ISSUER, PASSWORD, World
 
@@ -128,3 +130,24 @@ async def test_the_wire_has_the_members_beside_what_sdks_parse(rest_api: RestApi
         "enrollment_way": "ticket",
         "contact": CONTACT,
     }
+
+
+@pytest.mark.parametrize(
+    ("enrollment", "way"),
+    [
+        (Enrollment.AT_LOGIN, tokens_pb2.ENROLLMENT_WAY_AT_LOGIN),
+        (Enrollment.TICKET, tokens_pb2.ENROLLMENT_WAY_TICKET),
+        (Enrollment.VOUCHED, tokens_pb2.ENROLLMENT_WAY_VOUCHED_LOGIN),
+    ],
+)
+async def test_support_is_told_how_a_user_would_enroll(
+    enrollment: Enrollment, way: int, grpc_api: GrpcApi, world: World
+) -> None:
+    client = await shop(world, enrollment=enrollment, capabilities=frozenset({Capability.USERS_MANAGE}))
+    await world.user()
+
+    request = policies_pb2.ExplainDecisionRequest(subject=ALICE)
+    found = await call(grpc_api.policies.ExplainDecision(request, metadata=grpc_api.by_client(client)))
+
+    assert found.outcome == policies_pb2.DECISION_OUTCOME_ENROLLMENT_REQUIRED
+    assert found.enrollment_way == way

@@ -1,11 +1,12 @@
 """Methods that an operator renames, removes, or makes anew where they are recovery codes."""
 
-from cofactor_server.domain.authenticators import Authenticator, State, enrolled
+from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import PHONE_KINDS, RECOVERY_CODE
 from cofactor_server.domain.methods import named
 from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.removals import removal
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.users import Enrollment
 from cofactor_server.domain.values import Value, replace
@@ -15,6 +16,7 @@ from cofactor_server.errors import (
     CofactorError,
     FactorDisabled,
     InvalidRequest,
+    LastAuthenticator,
     NotFound,
 )
 from cofactor_server.seams import Clock
@@ -66,6 +68,8 @@ class RemoveMethod(Value, frozen=True):
     operator: Operator
     user_id: str
     method_id: str
+    keep_last: bool
+    """Whether the last one stays; a reset removes it all the same."""
 
     @property
     def needs(self) -> Needs:
@@ -81,21 +85,19 @@ class RemoveMethod(Value, frozen=True):
         first = found[0]
         if first.implicit:
             return AuthenticatorUndeletable()
-        for one in {a.id: a for way in found for a in linked(work, way)}.values():
-            remove(work, one, now)
-        if first.state is State.PENDING:
-            return None
-        work.record(_event(self.operator, self.user_id, EventName.AUTHENTICATOR_REMOVED, now, first.id))
-        work.notify(Notice(self.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, first.id))
-        rest = work.authenticators(self.user_id)
-        if first.kind != RECOVERY_CODE and not enrolled(rest):
-            for left in rest:
-                if not left.implicit:
-                    remove(work, left, now)
+        chosen = {a.id: a for way in found for a in linked(work, way)}
+        change = removal(chosen.values(), work.authenticators(self.user_id))
+        if change.is_last and self.keep_last:
+            return LastAuthenticator()
+        for each in change.gone:
+            remove(work, each, now)
+        if change.is_told:
+            work.record(_event(self.operator, self.user_id, change.event, now, first.id))
+            work.notify(Notice(self.user_id, change.notice, now, first.id))
+        user = work.user(self.user_id)
+        if change.is_last and user is not None:
             # Else whoever knows the password and talks support into this enrolls at the next login.
-            user = work.user(self.user_id)
-            if user is not None:
-                work.save_user(replace(user, enrollment=Enrollment.TICKET))
+            work.save_user(replace(user, enrollment=Enrollment.TICKET))
         return None
 
 
