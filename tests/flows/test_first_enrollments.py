@@ -98,7 +98,7 @@ async def test_a_refresh_token_says_to_log_in(api: Api, world: World) -> None:
     asked = await api.refresh(client, tokens.refresh_token, audience=f"{ISSUER}mfa/", scope=MFA_SCOPE)
 
     login = a(MfaRequired, asked)
-    assert (login.types, login.way) == ((), "new_login")
+    assert (login.types, login.way, login.contact) == ((), "new_login", "")
     assert await said(api, client, login) == ("ENROLLMENT_NEEDS_LOGIN", NEW_LOGIN, {"enrollment_way": "new_login"})
 
 

@@ -145,7 +145,7 @@ class MfaRequired(Value, frozen=True):
     way: EnrollmentWay = EnrollmentWay.AT_LOGIN
     """How the user enrolls, where the user has to."""
     contact: str = ""
-    """Whom to ask, where this login does not enroll."""
+    """Whom to ask, where a ticket would enroll."""
     recovery_code: Secret[str] = ""
     """The replacement, where a recovery code was used and one more factor is needed."""
     quota: Quota | None = None

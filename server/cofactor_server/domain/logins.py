@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.clients import Capability, Client, GrantType
 from cofactor_server.domain.demands import Demand
 from cofactor_server.domain.users import Enrollment, EnrollmentWay, User
 from cofactor_server.domain.values import Value
@@ -67,7 +67,16 @@ class Login(Value, frozen=True):
         if wanted is Enrollment.TICKET or user.enrollment is Enrollment.VOUCHED:
             return EnrollmentWay.TICKET
         if self.first_factor is FirstFactor.REFRESH:
-            return EnrollmentWay.NEW_LOGIN if wanted is Enrollment.AT_LOGIN else EnrollmentWay.VOUCHED_LOGIN
+            return self._after_refresh(user, client, wanted)
         if user.enrollment is None and self.first_factor is FirstFactor.VOUCHED:
             return EnrollmentWay.AT_LOGIN if Capability.ENROLL in client.capabilities else EnrollmentWay.TICKET
         return EnrollmentWay.AT_LOGIN if wanted is Enrollment.AT_LOGIN else EnrollmentWay.VOUCHED_LOGIN
+
+    def _after_refresh(self, user: User, client: Client, wanted: Enrollment) -> EnrollmentWay:
+        """Return which login would enroll, since one that began with a refresh token does not."""
+        if wanted is Enrollment.VOUCHED:
+            return EnrollmentWay.VOUCHED_LOGIN
+        by_password = client.grant_types & {GrantType.PASSWORD, GrantType.PASSWORD_REALM}
+        if by_password or user.enrollment is not None or Capability.ENROLL in client.capabilities:
+            return EnrollmentWay.NEW_LOGIN
+        return EnrollmentWay.TICKET  # a client that only vouches, and may not enroll

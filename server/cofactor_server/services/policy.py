@@ -29,7 +29,7 @@ class Requirement:
     way: EnrollmentWay = EnrollmentWay.AT_LOGIN
     """How the user enrolls, where `enroll`; kinds are offered for enrolling at the login alone."""
     contact: str = ""
-    """Whom to ask, where the login does not enroll."""
+    """Whom to ask, where a ticket would enroll."""
 
 
 class Policy:
@@ -102,7 +102,9 @@ class Policy:
         kinds = tuple(kind for kind in self._credentials.kinds if kind not in (EMAIL, RECOVERY_CODE))
         way, contact = login.enrollment_way(user, client), ""
         if way is not EnrollmentWay.AT_LOGIN:
-            kinds, contact = (), self._deployment.support_contact
+            kinds = ()
+        if way in (EnrollmentWay.TICKET, EnrollmentWay.VOUCHED_LOGIN):
+            contact = self._deployment.support_contact
         if demand is not None and demand.steps_up:
             kinds = tuple(kind for kind in kinds if demand.takes(kind) and kind_reach(kind) >= demand.level)
             if not kinds:

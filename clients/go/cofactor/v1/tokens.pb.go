@@ -1327,7 +1327,7 @@ type EnrollRequirement struct {
 	// login for the same reason.
 	Way EnrollmentWay `protobuf:"varint,2,opt,name=way,proto3,enum=cofactor.v1.EnrollmentWay" json:"way,omitempty"`
 	// Whom the user asks for help, such as `help@example.com` or `https://help.example.com/`: COFACTOR_SUPPORT_CONTACT.
-	// Set where `way` is not AT_LOGIN; empty where the operator has set none.
+	// Set where a ticket would enroll; empty where the operator has set none.
 	Contact       string `protobuf:"bytes,3,opt,name=contact,proto3" json:"contact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -648,7 +648,7 @@ class EnrollRequirement(_message.Message):
     """
     contact: _builtins.str
     """Whom the user asks for help, such as `help@example.com` or `https://help.example.com/`: COFACTOR_SUPPORT_CONTACT.
-    Set where `way` is not AT_LOGIN; empty where the operator has set none.
+    Set where a ticket would enroll; empty where the operator has set none.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_authenticators_pb2.FactorKind.ValueType]:
