@@ -63,6 +63,11 @@ def test_what_would_be_unsafe_has_no_default(name: str, monkeypatch: pytest.Monk
         ("COFACTOR_PROFILE", "hunter2"),
         ("COFACTOR_EVENTS_RETENTION_DAYS", "-1"),
         ("COFACTOR_EVENTS_RETENTION_DAYS", "forever"),
+        ("COFACTOR_KEEP_LAST_AUTHENTICATOR", "hunter2"),
+        ("COFACTOR_SUPPORT_CONTACT", 'hunter2"'),
+        ("COFACTOR_SUPPORT_CONTACT", "hunter2\nhunter2"),
+        ("COFACTOR_SUPPORT_CONTACT", "hunter2é"),
+        ("COFACTOR_SUPPORT_CONTACT", "hunter2" * 20),
         ("COFACTOR_MFA_TOKEN_MINUTES", "0"),
         ("COFACTOR_MFA_TOKEN_MINUTES", "hunter2"),
         ("COFACTOR_HTTP_LISTEN", "8080"),
@@ -309,3 +314,22 @@ def test_on_an_address_keys_take_a_name_of_a_relying_party(monkeypatch: pytest.M
 def test_the_strict_profile_has_users_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COFACTOR_PROFILE", "strict")
     assert load().deployment().relying_party.user_verification == "required"
+
+
+@pytest.mark.parametrize(
+    ("profile", "keep", "kept"),
+    [("compatible", "false", False), ("compatible", "true", True), ("strict", "false", True)],
+)
+def test_the_last_authenticator_is_kept_where_it_is_said_and_always_in_the_strict_profile(
+    profile: str, keep: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not load().deployment().keeps_last_authenticator
+    monkeypatch.setenv("COFACTOR_PROFILE", profile)
+    monkeypatch.setenv("COFACTOR_KEEP_LAST_AUTHENTICATOR", keep)
+    assert load().deployment().keeps_last_authenticator is kept
+
+
+def test_whom_to_ask_is_shown_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().deployment().support_contact == ""
+    monkeypatch.setenv("COFACTOR_SUPPORT_CONTACT", "https://help.example.com/mfa?from=login")
+    assert load().deployment().support_contact == "https://help.example.com/mfa?from=login"

@@ -164,7 +164,7 @@ class Application:
         logins = Logins(sealer, access_tokens, deployment.mfa_token_life, clock, entropy)
         oob_codes = OobCodes(sealer)
         browsers = Browsers(deployment, sealer, clock)
-        self.policies = Policies(deployment.mfa_policy, records, clock, entropy)
+        self.policies = Policies(deployment, records, clock, entropy)
         self.switches = Switches(deployment, records, credentials, clock)
         self.operator_tokens = OperatorTokens(sealer, clock, entropy)
         refresh_tokens = RefreshTokens(c.keyring, columns, clock, entropy, deployment.refresh_reuse_leeway)
@@ -219,13 +219,24 @@ class Application:
         )
         enrolling = Enrolling(deployment, credentials, clock, entropy)
         authenticators = Authenticators(
-            enrolling=enrolling, records=records, decider=decider, oob_codes=oob_codes, dispatch=dispatch
+            enrolling=enrolling,
+            policies=self.policies,
+            records=records,
+            decider=decider,
+            oob_codes=oob_codes,
+            dispatch=dispatch,
         )
         self.ticket_office = TicketOffice(enrolling=enrolling, records=records, decider=decider, sender=c.sender)
         self.admin = AdminServices(
             switches=self.switches,
             policies=self.policies,
-            methods=Methods(enrolling=enrolling, records=records, decider=decider, recipients=recipients),
+            methods=Methods(
+                enrolling=enrolling,
+                policies=self.policies,
+                records=records,
+                decider=decider,
+                recipients=recipients,
+            ),
             tickets=OperatorTickets(self.ticket_office, credentials),
         )
         self.services = Services(
@@ -260,7 +271,7 @@ class Application:
                     apis=self.apis,
                     entropy=entropy,
                 ),
-                redeemer=Redeemer(guessing, refresh_tokens, repeats, browsers, clock),
+                redeemer=Redeemer(guessing, refresh_tokens, repeats, browsers, clock, deployment.support_contact),
                 logins=logins,
                 oob_codes=oob_codes,
                 decider=decider,
@@ -279,6 +290,7 @@ class Application:
                 dispatch=dispatch,
                 clock=clock,
                 entropy=entropy,
+                contact=deployment.support_contact,
             ),
             answers=Answers(
                 answering=answering,
@@ -360,7 +372,7 @@ class Application:
             draw=qr.svg,
         )
         edge.router.routes.extend(Route(method.path, method, methods=["POST"]) for method in page_methods(channel))
-        edge.router.routes.extend(page.routes())
+        edge.router.routes.extend(page.routes(c.deployment.support_contact))
         return edge
 
     def end_streams(self) -> None:

@@ -205,7 +205,7 @@ class NotEnrolled(CofactorError):
 
 
 class AssociationRequired(CofactorError):
-    """A challenge was asked for and the user is not enrolled."""
+    """A challenge was asked for and the user is not enrolled; this login may enroll."""
 
     reason = "ASSOCIATION_REQUIRED"
 
@@ -247,9 +247,27 @@ class AuthenticatorUndeletable(CofactorError):
 
 
 class EnrollmentNotAllowed(CofactorError):
-    """This user enrolls by ticket or by a vouched login only."""
+    """This user enrolls by ticket or by a vouched login only; metadata as of `EnrollmentByTicketOnly`."""
 
     reason = "ENROLLMENT_NOT_ALLOWED"
+
+
+class EnrollmentByTicketOnly(CofactorError):
+    """This user enrolls by ticket only; `whom` says whom to ask, and `contact` too where the operator set one."""
+
+    reason = "ENROLLMENT_BY_TICKET_ONLY"
+
+
+class EnrollmentNeedsLogin(CofactorError):
+    """This login began with a refresh token, which enrolls nothing."""
+
+    reason = "ENROLLMENT_NEEDS_LOGIN"
+
+
+class LastAuthenticator(CofactorError):
+    """It is the last authenticator that the user enrolled, and one is kept."""
+
+    reason = "LAST_AUTHENTICATOR"
 
 
 class TooManyAuthenticators(CofactorError):
@@ -566,7 +584,29 @@ TABLE: Mapping[str, Row] = {
         "FAILED_PRECONDITION", 400, "invalid_request", "A verified profile address cannot be removed."
     ),
     "ENROLLMENT_NOT_ALLOWED": Row(
-        "FAILED_PRECONDITION", 403, "access_denied", "Enrollment during login is not allowed here."
+        "FAILED_PRECONDITION",
+        403,
+        "access_denied",
+        "The first authenticator is enrolled in a login that a trusted application vouches for, or with a ticket. "
+        "Ask {whom}.",
+    ),
+    "ENROLLMENT_BY_TICKET_ONLY": Row(
+        "FAILED_PRECONDITION",
+        403,
+        "access_denied",
+        "The first authenticator is enrolled with a ticket only. Ask {whom} for one.",
+    ),
+    "ENROLLMENT_NEEDS_LOGIN": Row(
+        "FAILED_PRECONDITION",
+        403,
+        "access_denied",
+        "A refresh token enrolls no authenticator. Log in again to enroll the first one.",
+    ),
+    "LAST_AUTHENTICATOR": Row(
+        "FAILED_PRECONDITION",
+        403,
+        "access_denied",
+        "The last authenticator is kept. Enroll another one first, then remove this one.",
     ),
     "TOO_MANY_AUTHENTICATORS": Row(
         "FAILED_PRECONDITION", 400, "invalid_request", "No more authenticators of this kind can be added."

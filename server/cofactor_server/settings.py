@@ -104,6 +104,12 @@ def _proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return proxies
 
 
+def _contact(contact: str) -> str:
+    if not all(" " <= letter <= "~" and letter not in '"\\<>' for letter in contact):
+        raise ValueError("must be printable ASCII, without quotation marks, backslashes and angle brackets")
+    return contact
+
+
 def _words(value: Any) -> Any:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
@@ -133,7 +139,11 @@ class Settings(BaseSettings, DeliverySettings):
 
     friendly_name: str = Field("Cofactor", min_length=1, max_length=64)
     default_realm: str = Field("default", min_length=1, max_length=64)
+    support_contact: Annotated[str, AfterValidator(_contact)] = Field("", max_length=128)
+    """Whom a user asks who can't enroll; shown as it stands."""
     mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
+    keep_last_authenticator: bool = False
+    """Always so in the strict profile."""
     factors: Words = (TOTP, RECOVERY_CODE)
     profile: Literal["compatible", "strict"] = "compatible"
     push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
@@ -281,6 +291,8 @@ class Settings(BaseSettings, DeliverySettings):
             issuer=self.issuer,
             friendly_name=self.friendly_name,
             default_realm=self.default_realm,
+            support_contact=self.support_contact,
+            keep_last_authenticator=self.keep_last_authenticator,
             mfa_policy=self.mfa_policy,
             kinds=frozenset(self.factors),
             mfa_token_life=self.mfa_token_minutes * MINUTE,

@@ -35,7 +35,8 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     keys: dict[str, Any] = {"webauthn_rp_id": LOCALHOST, "webauthn_origins": (ANY_LOCALHOST,)}
-    async with world_on(f"sqlite:///{tmp_path / 'world.sqlite3'}", kinds=KINDS, **keys) as opened:
+    url = f"sqlite:///{tmp_path / 'world.sqlite3'}"
+    async with world_on(url, kinds=KINDS, support_contact="help@example.com", **keys) as opened:
         yield opened
 
 
@@ -90,6 +91,7 @@ async def test_an_app_is_enrolled_with_the_keyboard_by_what_the_page_shows(
         await code.fill(f"{(int(right) + 1) % 10**6:06}")
         await code.press("Enter")
         await alice.alerted("This code is not right.")
+        await expect(alice.page.get_by_text("help@example.com")).to_be_hidden()
         await expect(code).to_be_focused()
         await expect(code).to_have_attribute("aria-invalid", "true")
         await code.fill(f"{right[:3]} {right[3:]}")
@@ -99,6 +101,7 @@ async def test_an_app_is_enrolled_with_the_keyboard_by_what_the_page_shows(
 
         await alice.open_again()
         await alice.headed("This link does not work")
+        await expect(alice.page.get_by_text("Whom to ask: help@example.com")).to_be_visible()
 
     client = await shop(world)
     world.clock.advance(PERIOD)

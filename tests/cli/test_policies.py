@@ -25,7 +25,24 @@ def test_a_rule_is_added_listed_and_removed(deployed: Invoke) -> None:
     assert parsed(deployed("policies", "list", "--json")) == []
 
 
+def test_a_rule_keeps_the_last_authenticator(deployed: Invoke) -> None:
+    created = deployed("users", "create", "jane", "--password-stdin", typed="correct horse battery staple\n")
+    assert created.exit_code == 0
+    client = parsed(deployed("clients", "create", "Shop", "--grant", "password", "--json"))["client_id"]
+    explain = ("policies", "explain", "jane", "--client", client)
+    assert parsed(deployed(*explain, "--json"))["keeps_last_authenticator"] is False
+
+    added = parsed(deployed("policies", "add", "--user", "jane", "--keep-one", "--json"))
+
+    assert (added["ask"], added["keep_one"]) == ("always", True)
+    assert "keep one" in deployed("policies", "list").stdout
+    told = parsed(deployed(*explain, "--json"))
+    assert (told["keeps_last_authenticator"], told["enrollment_way"]) == (True, "at_login")
+    assert "enrollment  at_login" in deployed(*explain).stdout
+
+
 def test_what_can_not_be_is_one_line(deployed: Invoke) -> None:
+    assert "keep_one: is for everybody" in line_of(deployed("policies", "add", "--audience", "a", "--keep-one"))
     assert "no such client or user" in line_of(deployed("policies", "add", "--user", "nobody"))
     assert "scope: can only add" in line_of(deployed("policies", "add", "--ask", "never", "--scope", "a"))
     assert "no rule" in line_of(deployed("policies", "remove", "pol_x"))

@@ -391,8 +391,21 @@ def _mfa_required_of(message: tokens.MfaRequired) -> MfaRequired:
     wants = message.WhichOneof("requirement")
     kinds = message.enroll.kinds if wants == "enroll" else message.challenge.kinds
     return MfaRequired(
-        message.mfa_token, wants or "", _types(kinds), _seconds(message.expire_time), message.recovery_code
+        message.mfa_token,
+        wants or "",
+        _types(kinds),
+        _seconds(message.expire_time),
+        message.recovery_code,
+        _WAYS.get(message.enroll.way, ""),
+        message.enroll.contact,
     )
+
+
+_WAYS = {
+    tokens.ENROLLMENT_WAY_TICKET: "ticket",
+    tokens.ENROLLMENT_WAY_VOUCHED_LOGIN: "vouched_login",
+    tokens.ENROLLMENT_WAY_NEW_LOGIN: "new_login",
+}
 
 
 def _types(kinds: Iterable[int]) -> tuple[str, ...]:

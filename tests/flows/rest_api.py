@@ -255,7 +255,7 @@ def refusal_in(response: httpx2.Response) -> Refused:
         reason,
         text,
         float(retry_after) if retry_after else None,
-        {**filled, **({"hint": said["hint"]} if "hint" in said else {})},
+        {**filled, **{name: said[name] for name in ("hint", "enrollment_way", "contact") if name in said}},
         response.status_code,
         oauth=error,
     )
@@ -283,7 +283,12 @@ def _pattern(template: str) -> str:
 def _mfa_required(said: Mapping[str, Any]) -> MfaRequired:
     ((wants, entries),) = said["mfa_requirements"].items()
     return MfaRequired(
-        said["mfa_token"], wants, tuple(entry["type"] for entry in entries), recovery_code=said.get("recovery_code", "")
+        said["mfa_token"],
+        wants,
+        tuple(entry["type"] for entry in entries),
+        recovery_code=said.get("recovery_code", ""),
+        way=said.get("enrollment_way", ""),
+        contact=said.get("contact", ""),
     )
 
 

@@ -137,7 +137,7 @@ async def test_a_refresh_token_alone_never_enrolls(api: Api, world: World) -> No
     login = a(MfaRequired, await api.refresh(client, tokens.refresh_token, audience=MFA, scope=MFA_SCOPE))
 
     assert (login.wants, login.types) == ("enroll", ())
-    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_NEEDS_LOGIN"
 
 
 async def test_a_family_ends_thirty_days_after_the_login(api: Api, world: World) -> None:

@@ -104,8 +104,8 @@ async def test_only_with_the_capability_a_vouched_user_enrolls(
         assert (login.wants, login.types) == ("enroll", ())
         refused = await refusal(grpc_api.enroll(login.mfa_token))
         assert (refused.reason, refused.text) == (
-            "ENROLLMENT_NOT_ALLOWED",
-            "Enrollment during login is not allowed here.",
+            "ENROLLMENT_BY_TICKET_ONLY",
+            "The first authenticator is enrolled with a ticket only. Ask an administrator for one.",
         )
 
 

@@ -39,6 +39,10 @@ class MfaRequired:
     expires_at: float | None = None
     """Seconds since the Unix epoch; REST does not tell."""
     recovery_code: str = field(default="", repr=False)
+    way: str = ""
+    """How the first authenticator is enrolled, in the words of the REST wire; empty for within this login."""
+    contact: str = ""
+    """Whom to ask."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class Refused(Exception):
         self.text = text
         self.retry_after = retry_after
         self.metadata = dict(metadata or {})
-        """Over REST only `hint` and what the text was filled with."""
+        """Over REST only `hint`, `enrollment_way`, `contact`, and what the text was filled with."""
         self.http_status = http_status
         self.grpc_code = grpc_code
         self.oauth = oauth

@@ -302,6 +302,91 @@ async def test_who_is_left_with_nothing_enrolls_by_ticket_only(desk: Desk) -> No
     assert (login.wants, login.types) == ("enroll", ())
 
 
+KEPT = {"kinds": frozenset({"totp", "sms", "voice", "recovery-code"}), "keep_last_authenticator": True}
+
+
+@pytest.mark.parametrize("given", [KEPT])
+async def test_where_the_last_one_is_kept_no_removal_takes_it_and_a_reset_does(desk: Desk) -> None:
+    client = await desk.shop()
+    user, alice = await desk.with_app(client)
+    app = next(method["id"] for method in await desk.methods(user) if method["type"] == "totp")
+    before = await desk.methods(user)
+
+    refused = await desk.send("DELETE", at(user, f"/{app}"), role=Role.SUPPORT)
+
+    assert refused.status_code == 409
+    assert refused.json()["message"] == (
+        "The user's last authentication method is kept: add another first, or reset the user."
+    )
+    enrollment = app.partition("|")[2]
+    assert await desk.refused("DELETE", f"/guardian/enrollments/{enrollment}", role=Role.SUPPORT) == (409, "")
+    assert await desk.refused("PUT", at(user), []) == (409, "")
+    assert await desk.methods(user) == before
+    login = await logged_in_to_mfa(desk.api, client)
+    a(Tokens, await desk.api.otp(client, login.mfa_token, desk.world.otp(alice.secret)))
+
+    await desk.said("POST", at(user), SET[2], 201)
+    await desk.said("DELETE", at(user, f"/{app}"), status=204, role=Role.SUPPORT)
+    (phone,) = (method["id"] for method in await desk.methods(user) if method["type"] == "phone")
+    assert await desk.refused("DELETE", at(user, f"/{phone}")) == (409, "")
+    await desk.said("DELETE", at(user), status=204, role=Role.SUPPORT)
+    assert await desk.methods(user) == []
+
+
+@pytest.mark.parametrize("given", [KEPT])
+async def test_who_has_nothing_is_reset_by_an_empty_set_though_the_last_one_is_kept(desk: Desk) -> None:
+    assert await desk.said("PUT", at(await desk.user()), []) == []
+
+
+async def test_removing_the_last_one_is_an_event_and_a_notice_of_its_own(desk: Desk) -> None:
+    user = await desk.user()
+    made = await desk.said("PUT", at(user), SET)
+    for method in made:
+        await desk.said("DELETE", at(user, f"/{method['id']}"), status=204)
+
+    assert len(await desk.events("authenticator.removed")) == 2
+    (last,) = await desk.events("authenticator.last_removed")
+    assert last.details.count("opt_") == 1
+    assert ("sms", NUMBER, "last_authenticator_removed") in await desk.told()
+
+
+async def test_setting_all_methods_keeps_the_recovery_code_which_can_be_made_anew(desk: Desk) -> None:
+    client = await desk.shop()
+    user, alice = await desk.with_app(client)
+
+    await desk.said("PUT", at(user), [SET[1]])
+
+    assert [method["type"] for method in await desk.methods(user)] == ["totp", "recovery-code"]
+    made = await desk.said("POST", f"/users/{user.id}/recovery-code-regeneration")
+    login = await logged_in_to_mfa(desk.api, client)
+    with pytest.raises(Exception, match="MFA Authorization rejected"):
+        await desk.api.recovery(client, login.mfa_token, alice.recovery_code)
+    a(Tokens, await desk.api.recovery(client, login.mfa_token, made["recovery_code"]))
+
+
+async def test_the_recovery_code_of_before_still_logs_in_after_all_methods_were_set(desk: Desk) -> None:
+    client = await desk.shop()
+    user, alice = await desk.with_app(client)
+    await desk.said("PUT", at(user), [SET[1]])
+
+    login = await logged_in_to_mfa(desk.api, client)
+
+    assert a(Tokens, await desk.api.recovery(client, login.mfa_token, alice.recovery_code)).recovery_code
+
+
+async def test_setting_all_methods_keeps_no_code_that_somebody_has_begun_to_enroll(desk: Desk) -> None:
+    client = await desk.shop()
+    user = await desk.user()
+    begun = await desk.api.enroll((await logged_in_to_mfa(desk.api, client)).mfa_token)
+
+    await desk.said("PUT", at(user), [SET[1]])
+
+    assert [method["type"] for method in await desk.methods(user)] == ["totp"]
+    login = await logged_in_to_mfa(desk.api, client)
+    with pytest.raises(Exception, match="does not have a recovery-code"):
+        await desk.api.recovery(client, login.mfa_token, begun.recovery_codes[0])
+
+
 @pytest.mark.requirement("S86", "S35")
 @pytest.mark.parametrize("path", ["authentication-methods", "authenticators"])
 async def test_removing_everything_is_a_reset(desk: Desk, path: str) -> None:

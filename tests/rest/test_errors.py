@@ -22,6 +22,7 @@ FILLED = {
     "scopes": "enroll",
     "explanation": "The user does not support the requested challenge type (otp). Supported type: oob.",
     "seconds": "10",
+    "whom": "help@example.com",
 }
 
 # Contract section 8, and for the rest our decision. RFC 6749 would have 400 for all that is not marked 401 there:

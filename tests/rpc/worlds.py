@@ -181,6 +181,8 @@ class World:
             is_enrolled=False,
             source_known=False,
             kinds=(),
+            enrollment_way=None,
+            keeps_last_authenticator=False,
             authenticators=(),
             budgets=(),
             wait=0,

@@ -8,7 +8,7 @@ import pytest
 from cofactor_server.web import page
 
 from tests.flows.steps import shop
-from tests.world import World
+from tests.world import World, world_on
 
 STATIC = resources.files("cofactor_server.web") / "static"
 MARKUP = (STATIC / "page.html").read_text()
@@ -61,6 +61,21 @@ async def test_the_page_is_the_same_whatever_ticket_its_address_names(http: http
     assert plain.content == with_ticket.content
     assert ticket not in str(with_ticket.headers)
     assert (await http.head(page.PATH, params={"ticket": ticket})).status_code == 200
+
+
+async def test_the_page_says_whom_to_ask(prepared_url: str, world: World) -> None:
+    async with world_on(
+        prepared_url, clock=world.clock, keyring=world.keyring, support_contact="help & <ask>@example.com"
+    ) as asked:
+        transport = httpx2.ASGITransport(app=asked.app.http())
+        async with httpx2.AsyncClient(transport=transport, base_url="https://auth.example.test") as http:
+            said = (await http.get(page.PATH)).text
+
+    assert '<meta name="contact" content="help &amp; &lt;ask&gt;@example.com">' in said
+
+
+async def test_the_page_says_nobody_where_nobody_is_named(http: httpx2.AsyncClient) -> None:
+    assert '<meta name="contact" content="">' in (await http.get(page.PATH)).text
 
 
 async def test_nothing_but_the_pages_own_files_is_served(http: httpx2.AsyncClient) -> None:

@@ -13,8 +13,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 from cofactor_server.domain.budgets import UNBOUNDED
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.operators import Operator, Role
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.seams import HOUR
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind, name_of
 
@@ -83,6 +86,14 @@ class Tenant:
         """Return a phone that has scanned an enrollment's barcode."""
 
         return Owned(self.world, self.channel, Phone(barcode_uri, "", ""))
+
+    def strip(self, person: Person) -> None:
+        """Have an operator remove a person's last authenticator: from then on they enroll by ticket only."""
+        methods = self.world.app.admin.methods
+        (user,) = [user for user, _ in self.do(self.world.app.operators.users()) if user.subject == person.name]
+        (last,) = self.do(methods.enrollments(user.id))
+        operator = Operator("opt_wire", Role.SUPPORT, frozenset(), self.world.clock.now() + HOUR)
+        self.do(methods.remove(Caller(operator=operator), user.id, last.id))
 
     async def aside(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, beside the test's own loop."""

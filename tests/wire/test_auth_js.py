@@ -39,6 +39,19 @@ def test_what_the_user_can_enroll_or_answer_reaches_the_application(
     assert before.value.said["status"] == after.value.said["status"] == 403
 
 
+def test_who_enrolls_by_ticket_only_is_offered_an_empty_list(
+    tenant: Tenant, sdk: AuthJs, client: NodeClient, person: Person
+) -> None:
+    enroll_app(tenant, sdk, person)
+    tenant.do(tenant.world.app.operators.reset_mfa("default", person.name))
+
+    with pytest.raises(SdkError) as caught:
+        client.call("getTokenByPassword", password_of(person))
+
+    assert caught.value.said["is_mfa_required"]
+    assert caught.value.said["cause"]["mfa_requirements"] == {"enroll": []}
+
+
 def test_a_realm_beside_the_plain_password_grant_is_honored(tenant: Tenant, client: NodeClient, person: Person) -> None:
     with pytest.raises(SdkError) as known:
         client.call("getTokenByPassword", {**password_of(person), "realm": "default"})

@@ -7,6 +7,7 @@ from tests.wire.tenant import Person, Tenant
 from tests.wire.test_factors import PHONE, enroll_app, managing
 
 UNENROLLED = "User is not enrolled. You can use /mfa/associate endpoint to enroll the first authenticator."
+BY_TICKET = "The first authenticator is enrolled with a ticket only. Ask an administrator for one."
 UNUSABLE_BEARER = "The mfa_token provided is invalid. Try getting a new token."
 
 
@@ -125,6 +126,25 @@ def test_a_challenge_for_somebody_who_has_nothing(sdk: Sdk, person: Person) -> N
         sdk.challenge(sdk.login(person), "otp")
 
     assert (caught.value.kind, caught.value.literals) == ("MfaChallengeError", ("association_required", UNENROLLED))
+
+
+def test_after_a_reset_every_call_says_that_a_ticket_enrolls(tenant: Tenant, sdk: Sdk, person: Person) -> None:
+    enroll_app(tenant, sdk, person)
+    tenant.do(tenant.world.app.operators.reset_mfa("default", person.name))
+    token = sdk.login(person)
+    refusals = []
+
+    for call in (
+        lambda: sdk.enroll(token, "otp"),
+        lambda: sdk.challenge(token, "otp"),
+        lambda: sdk.verify(token, otp="123456"),
+    ):
+        with pytest.raises(Refused) as caught:
+            call()
+        refusals.append(caught.value.literals)
+
+    assert refusals == [("access_denied", BY_TICKET)] * 3
+    assert sdk.list(token) == []
 
 
 def test_a_challenge_of_a_type_that_nothing_answers(tenant: Tenant, sdk: Sdk, person: Person) -> None:

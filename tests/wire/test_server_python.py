@@ -66,6 +66,19 @@ async def test_an_access_token_is_refreshed(tenant: Tenant, sdk: ServerPython, p
     assert token != tokens.access_token
 
 
+async def test_who_enrolls_by_ticket_only_is_offered_an_empty_list(
+    tenant: Tenant, sdk: ServerPython, person: Person
+) -> None:
+    _, tokens = await tenant.aside(enroll_app, tenant, sdk, person)
+    await tenant.aside(tenant.strip, person)
+
+    with pytest.raises(MfaRequiredError) as caught:
+        await client_with(tenant, tokens.refresh_token).get_access_token(audience=tenant.mfa_audience, scope=MFA_SCOPE)
+
+    assert caught.value.mfa_requirements is not None
+    assert (caught.value.mfa_requirements.enroll, caught.value.mfa_requirements.challenge) == ([], None)
+
+
 async def test_a_refresh_that_needs_a_factor_is_finished_with_the_mfa_client(
     tenant: Tenant, sdk: ServerPython, person: Person
 ) -> None:

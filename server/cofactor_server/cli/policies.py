@@ -39,6 +39,7 @@ def _view(rule: "Rule") -> dict[str, Any]:
         "acr": rule.level.demanded or None,
         "two_kinds": rule.two_kinds,
         "max_age": rule.max_age // SECOND if rule.max_age is not None else None,
+        "keep_one": rule.keep_one,
         "created_at": instant(rule.created_at),
     }
 
@@ -56,6 +57,10 @@ def add(
     max_age: Annotated[
         int | None, typer.Option(help="Seconds: a refresh asks for a factor where the last one was shown before.")
     ] = None,
+    keep_one: Annotated[
+        bool,
+        typer.Option("--keep-one", help="Nobody it is for removes the last authenticator; for everybody or a user."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Add a rule. Each condition has to apply; without any it is for everybody."""
@@ -67,7 +72,7 @@ def add(
     age = max_age * SECOND if max_age is not None else None
 
     def new(default_realm: str) -> NewRule:
-        return NewRule(ask, client, realm or default_realm, user, audience, scope, level, two_kinds, age)
+        return NewRule(ask, client, realm or default_realm, user, audience, scope, level, two_kinds, age, keep_one)
 
     try:
         rule = within(lambda application, settings: application.policies.add(new(settings.default_realm)))
@@ -94,6 +99,7 @@ def list_rules(as_json: Json = False) -> None:
         demands = [str(view["acr"])] if view["acr"] else []
         demands += ["two kinds"] if view["two_kinds"] else []
         demands += [f"max_age {view['max_age']}"] if view["max_age"] is not None else []
+        demands += ["keep one"] if view["keep_one"] else []
         rows.append((view["id"], str(view["ask"]), ", ".join(where) or "everybody", ", ".join(demands)))
     table(("id", "ask", "where", "demands"), rows)
 
@@ -171,6 +177,8 @@ def _explained(found: "Explanation") -> dict[str, Any]:
         "enrolled": found.is_enrolled,
         "source_known": found.source_known,
         "kinds": list(found.kinds),
+        "enrollment_way": found.enrollment_way,
+        "keeps_last_authenticator": found.keeps_last_authenticator,
         "unlocked_at": _later(found, found.wait),
         "budgets": [_budget(budget) for budget in found.budgets],
         "authenticators": [
@@ -207,6 +215,8 @@ def _tell(found: "Explanation") -> None:
     view = _explained(found)
     demands = [name for name in ("acr", "two_kinds", "max_age") if view[name]]
     say(f"outcome     {view['outcome']}{': ' if found.kinds else ''}{', '.join(found.kinds)}")
+    if found.enrollment_way is not None:
+        say(f"enrollment  {found.enrollment_way}")
     say(f"policy      {view['policy']}, by {', '.join(view['decided_by'])}")
     if demands:
         wants = ", ".join(str(view[name]) if name == "acr" else f"{name} {view[name]}" for name in demands)

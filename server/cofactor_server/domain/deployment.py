@@ -72,6 +72,10 @@ class Deployment(Value, frozen=True):
     """Consecutive failures that disable an authenticator (S1, S56)."""
     events_retention: int = EVENTS_RETENTION
     """How long events are kept, in microseconds; 0 keeps them for ever."""
+    keep_last_authenticator: bool = False
+    """Whether no user removes the last authenticator; always so in the strict profile."""
+    support_contact: str = ""
+    """Whom a user asks for help, such as `help@example.com`; printable ASCII, empty for none."""
 
     def account(self, user: User) -> Account:
         """Return for whom an authenticator is enrolled, as a factor may show it."""
@@ -80,6 +84,11 @@ class Deployment(Value, frozen=True):
     def serves(self, kind: Kind) -> bool:
         """Whether a kind is switched on; the strict profile leaves out those whose codes others may read."""
         return kind in self.kinds and not (self.strict and kind in RESTRICTED)
+
+    @property
+    def keeps_last_authenticator(self) -> bool:
+        """Whether no user of this deployment removes the last authenticator, whatever rules say."""
+        return self.keep_last_authenticator or self.strict
 
     def guess_chances(self) -> dict[Kind, float]:
         """Return, by kind that takes typed codes, the chance that a stranger's ten guesses have a right one (S59)."""

@@ -28,6 +28,7 @@ class EventName(StrEnum):
     AUTHENTICATOR_ADDED = "authenticator.added"
     AUTHENTICATOR_RENAMED = "authenticator.renamed"
     AUTHENTICATOR_REMOVED = "authenticator.removed"
+    LAST_AUTHENTICATOR_REMOVED = "authenticator.last_removed"
     AUTHENTICATOR_DISABLED = "authenticator.disabled"
     AUTHENTICATOR_CLONED = "authenticator.cloned"
     RECOVERY_CODE_USED = "recovery_code.used"
@@ -48,6 +49,7 @@ class NoticeName(StrEnum):
 
     AUTHENTICATOR_ADDED = "authenticator_added"
     AUTHENTICATOR_REMOVED = "authenticator_removed"
+    LAST_AUTHENTICATOR_REMOVED = "last_authenticator_removed"
     AUTHENTICATOR_DISABLED = "authenticator_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODE_REGENERATED = "recovery_code_regenerated"

@@ -7,6 +7,7 @@ from cofactor_server.domain.demands import Wanted
 from cofactor_server.domain.grants import Target
 from cofactor_server.domain.policies import Ruling
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.users import EnrollmentWay
 from cofactor_server.domain.values import Value, each
 from cofactor_server.errors import Quota
 from cofactor_server.seams import SECOND
@@ -95,6 +96,9 @@ class Explanation(Value, frozen=True):
     is_enrolled: bool
     source_known: bool
     kinds: tuple[Kind, ...]
+    enrollment_way: EnrollmentWay | None
+    """Where the consequence is an enrollment."""
+    keeps_last_authenticator: bool
     authenticators: tuple[AuthenticatorStanding, ...]
     budgets: tuple[BudgetStanding, ...]
     wait: int

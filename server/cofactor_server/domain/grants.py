@@ -6,6 +6,7 @@ from cofactor_server.domain.acr import Authentication
 from cofactor_server.domain.clients import GrantType
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.users import EnrollmentWay
 from cofactor_server.domain.values import Secret, Value
 from cofactor_server.errors import Quota
 
@@ -141,6 +142,10 @@ class MfaRequired(Value, frozen=True):
     enroll: bool
     """True: `kinds` can be enrolled. False: `kinds` can be challenged."""
     kinds: tuple[Kind, ...]
+    way: EnrollmentWay = EnrollmentWay.AT_LOGIN
+    """How the user enrolls, where the user has to."""
+    contact: str = ""
+    """Whom to ask, where a ticket would enroll."""
     recovery_code: Secret[str] = ""
     """The replacement, where a recovery code was used and one more factor is needed."""
     quota: Quota | None = None

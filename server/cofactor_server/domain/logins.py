@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 
-from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.clients import Capability, Client, GrantType
 from cofactor_server.domain.demands import Demand
-from cofactor_server.domain.users import Enrollment, User
+from cofactor_server.domain.users import Enrollment, EnrollmentWay, User
 from cofactor_server.domain.values import Value
 from cofactor_server.seams import MINUTE, SECOND
 
@@ -64,10 +64,27 @@ class Login(Value, frozen=True):
         A refresh token alone never enrolls: whoever stole one would own the account's second factor, and a client that
         vouches without `enroll` would have a way round it (S101).
         """
+        return self.enrollment_way(user, client) is EnrollmentWay.AT_LOGIN
+
+    def enrollment_way(self, user: User, client: Client) -> EnrollmentWay:
+        """Return how a user who is not enrolled enrolls the first authenticator: within this login, or how else.
+
+        A ticket is what is left where no login of the user, or of this client, enrolls.
+        """
+        wanted = user.enrollment or client.enrollment
+        if wanted is Enrollment.TICKET or user.enrollment is Enrollment.VOUCHED:
+            return EnrollmentWay.TICKET
         if self.first_factor is FirstFactor.REFRESH:
-            return False
-        if user.enrollment is not None:
-            return user.enrollment is Enrollment.AT_LOGIN
-        if self.first_factor is FirstFactor.VOUCHED and client.enrollment is not Enrollment.TICKET:
-            return Capability.ENROLL in client.capabilities
-        return client.enrollment is Enrollment.AT_LOGIN
+            return self._after_refresh(user, client, wanted)
+        if user.enrollment is None and self.first_factor is FirstFactor.VOUCHED:
+            return EnrollmentWay.AT_LOGIN if Capability.ENROLL in client.capabilities else EnrollmentWay.TICKET
+        return EnrollmentWay.AT_LOGIN if wanted is Enrollment.AT_LOGIN else EnrollmentWay.VOUCHED_LOGIN
+
+    def _after_refresh(self, user: User, client: Client, wanted: Enrollment) -> EnrollmentWay:
+        """Return which login would enroll, since one that began with a refresh token does not."""
+        if wanted is Enrollment.VOUCHED:
+            return EnrollmentWay.VOUCHED_LOGIN
+        by_password = client.grant_types & {GrantType.PASSWORD, GrantType.PASSWORD_REALM}
+        if by_password or user.enrollment is not None or Capability.ENROLL in client.capabilities:
+            return EnrollmentWay.NEW_LOGIN
+        return EnrollmentWay.TICKET  # a client that only vouches, and may not enroll

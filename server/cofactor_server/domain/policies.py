@@ -32,6 +32,8 @@ class Rule(Value, frozen=True):
     two_kinds: bool = False
     max_age: int | None = None
     """How long ago the last factor may lie when a token is refreshed, in microseconds."""
+    keep_one: bool = False
+    """Whether the user may not remove the last authenticator; for a rule of everybody, or of a user, alone."""
 
     def applies(self, user_id: str, client_id: str, audience: str, scopes: Collection[str]) -> bool:
         """Whether each of its conditions does."""
@@ -44,9 +46,9 @@ class Rule(Value, frozen=True):
 
     @property
     def is_standing(self) -> bool:
-        """Whether it is for everybody, and any second factor will do."""
+        """Whether it is for everybody, and says no more than when any second factor is asked for."""
         everybody = not (self.user_id or self.client_id or self.audience or self.scope)
-        return everybody and self.wanted == Wanted()
+        return everybody and not self.keep_one and self.wanted == Wanted()
 
     @property
     def wanted(self) -> Wanted:
@@ -54,6 +56,11 @@ class Rule(Value, frozen=True):
         if self.level is Level.ONE_FACTOR and self.max_age is None and not self.two_kinds:
             return Wanted()
         return Wanted(self.level, self.max_age, self.two_kinds, (self.id,))
+
+
+def keeps_one(rules: Iterable[Rule], user_id: str) -> bool:
+    """Tell whether a rule forbids a user to remove the last authenticator."""
+    return any(rule.keep_one and rule.user_id in ("", user_id) for rule in rules)
 
 
 class Ruling(Value, frozen=True):

@@ -21,6 +21,17 @@ class Enrollment(StrEnum):
     VOUCHED = "vouched"
 
 
+class EnrollmentWay(StrEnum):
+    """How one user enrolls the first authenticator, as a login is told."""
+
+    AT_LOGIN = "at_login"
+    TICKET = "ticket"
+    VOUCHED_LOGIN = "vouched_login"
+    """In a login that a client vouches for, or with a ticket."""
+    NEW_LOGIN = "new_login"
+    """In a login that does not begin with a refresh token."""
+
+
 class User(Value, frozen=True):
     """Somebody who logs in. (realm, subject) is unique; `id` is ours, opaque, and the `sub` of every token."""
 

@@ -24,6 +24,7 @@ _TEXTS: Mapping[str, str] = {
     "NOT_FOUND": "The user does not exist.",
     "AUTHENTICATOR_NOT_FOUND": "Enrollment not found",
     "AUTHENTICATOR_REGISTERED": "The user has this authentication method already.",
+    "LAST_AUTHENTICATOR": "The user's last authentication method is kept: add another first, or reset the user.",
     "TOO_MANY_AUTHENTICATORS": "The user has as many authentication methods as allowed.",
 }
 _CODES: Mapping[str, str] = {
@@ -40,6 +41,7 @@ _CODES: Mapping[str, str] = {
 }
 _STATUSES: Mapping[str, int] = {
     "AUTHENTICATOR_REGISTERED": 409,
+    "LAST_AUTHENTICATOR": 409,
     "TOO_MANY_AUTHENTICATORS": 403,
     "AUTHENTICATOR_UNDELETABLE": 400,
     "FACTOR_DISABLED": 400,

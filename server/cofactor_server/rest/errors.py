@@ -55,6 +55,8 @@ _DEVICE_CODES: Mapping[str, str] = {
     "METHOD_NOT_ALLOWED": "method_not_found",
 }
 _DEVICE_STATUSES: Mapping[str, int] = {"TOO_MANY_AUTHENTICATORS": 409, "FACTOR_DISABLED": 403}
+TOLD = ("hint", "enrollment_way", "contact")
+"""Metadata of a refusal that is a member of its body, beside those of OAuth."""
 _unprintable = re.compile(r'[^ -~]|["\\]')  # RFC 6749 section 5.2
 
 _log = logging.getLogger(__name__)
@@ -136,8 +138,7 @@ def answer(
         body = {"statusCode": status, "error": HTTPStatus(status).phrase, "message": text, "errorCode": code}
     else:
         body = {"error": row.oauth, "error_description": text}
-        if hint := refusal.metadata.get("hint"):
-            body["hint"] = _printable(hint)
+        body |= {name: _printable(told) for name in TOLD if (told := refusal.metadata.get(name))}
     headers = {**(headers or {}), **refusal.rates}
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))

@@ -114,13 +114,23 @@ _REQUIREMENTS: _Schema = {
     "type": "array",
     "items": _object({"type": {"type": "string", "examples": ["otp", "phone", "email", "push-notification"]}}),
 }
+_ENROLLMENT: _Schema = {
+    "enrollment_way": {
+        **_one_of("ticket", "vouched_login", "new_login"),
+        "description": "How the first authenticator is enrolled, where this login does not enroll it.",
+    },
+    "contact": {**_TEXT, "description": "Whom to ask, with `enrollment_way`, where the operator has said so."},
+}
 _CHANNEL = _one_of("sms", "voice", "email", "auth0")
 _TICKET_FACTOR = _one_of("otp", "sms", "voice", "email", "push", "webauthn")
 
 SCHEMAS: dict[str, _Schema] = {
     "Error": _object(
         {"error": _TEXT, "error_description": {"type": "string", "description": "Printable ASCII."}},
-        {"hint": {"type": "string", "description": "What may help: check_clock, resynchronize, check_origin."}},
+        {
+            "hint": {"type": "string", "description": "What may help: check_clock, resynchronize, check_origin."},
+            **_ENROLLMENT,
+        },
     ),
     "MfaRequired": _object(
         {"error": {"const": "mfa_required"}, "error_description": _TEXT, "mfa_token": _SECRET},
@@ -129,6 +139,7 @@ SCHEMAS: dict[str, _Schema] = {
                 "oneOf": [_object({"challenge": _REQUIREMENTS}), _object({"enroll": _REQUIREMENTS})],
                 "description": "What the user can be challenged with, or can enroll.",
             },
+            **_ENROLLMENT,
             "recovery_code": {**_TEXT, "description": "The replacement, where one was used and more is needed."},
         },
     ),

@@ -131,6 +131,14 @@ class Tokens:
         return JSONResponse(_introspection(response))
 
 
+_WAYS = {
+    pb.ENROLLMENT_WAY_TICKET: "ticket",
+    pb.ENROLLMENT_WAY_VOUCHED_LOGIN: "vouched_login",
+    pb.ENROLLMENT_WAY_NEW_LOGIN: "new_login",
+}
+"""How else the first authenticator is enrolled, as refusals name it, too."""
+
+
 def _present(message: Any) -> dict[str, Any]:
     """Return the fields that are set, by their names, in the order of the proto."""
     return {field.name: value for field, value in message.ListFields()}
@@ -159,6 +167,10 @@ def _mfa_required(required: pb.MfaRequired, rates: Mapping[str, str]) -> Respons
             body["mfa_requirements"] = {"challenge": kinds.challengeable(required.challenge.kinds)}
         case "enroll":
             body["mfa_requirements"] = {"enroll": kinds.enrollable(required.enroll.kinds)}
+            # Beside what SDKs parse, and only where this login does not enroll.
+            if way := _WAYS.get(required.enroll.way):
+                body["enrollment_way"] = way
+                body |= {"contact": required.enroll.contact} if required.enroll.contact else {}
     return JSONResponse(body, row.http, rates)
 
 

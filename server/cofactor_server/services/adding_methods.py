@@ -56,13 +56,15 @@ class AddMethods(Value, frozen=True):
         if user is None:
             return NotFound()
         mine = [a for a in work.authenticators(user.id) if not a.lapsed(now)]
+        # A recovery code can't be set here, so replacing does not end it; a reset does, and regenerating.
+        kept = {a.id for a in mine if a.kind == RECOVERY_CODE and a.usable()} if enrolled(mine) else set()
         stays = [a for a in mine if a.implicit or not self.replacing]
         if refusal := self._refusal(stays):
             return refusal
         if self.replacing or not enrolled(mine):
             # As with a first activation, whatever somebody else has begun to enroll is gone (security.md 3).
             gone = [a for a in mine if self.replacing or a.state is State.PENDING or a.kind == RECOVERY_CODE]
-            self._remove(work, [a for a in gone if not a.implicit], now)
+            self._remove(work, [a for a in gone if not a.implicit and a.id not in kept], now)
             if user.enrollment is not None:
                 work.save_user(replace(user, enrollment=None))
         added = [self._made(method, now) for method in self.new]

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from cofactor_server.domain.acr import Level
 from cofactor_server.domain.authenticators import (
     Authenticator,
-    State,
     enrolled,
     offered_order,
 )
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.ending import Opened
-from cofactor_server.domain.events import EventName, NoticeName
+from cofactor_server.domain.events import EventName
 from cofactor_server.domain.factor_kinds import EMAIL, OURS, RECOVERY_CODE, RETIRED
 from cofactor_server.domain.proofs import Account
+from cofactor_server.domain.removals import removal
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import (
@@ -25,6 +25,7 @@ from cofactor_server.errors import (
     CofactorError,
     FactorDisabled,
     FactorRetired,
+    LastAuthenticator,
     MfaTokenStale,
 )
 from cofactor_server.seams import Clock
@@ -35,6 +36,7 @@ from cofactor_server.services.dispatch import Dispatch
 from cofactor_server.services.enrolling import Enroll, Enrolling
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.opening import is_opened
+from cofactor_server.services.policies import Policies
 from cofactor_server.services.records import Records
 from cofactor_server.services.recovery_codes import ReplaceRecoveryCodes
 from cofactor_server.services.standing import sign_out, user_refusal
@@ -79,6 +81,8 @@ class Remove:
     clock: Clock
     authority: Authority
     authenticator_id: str
+    keep_last: bool
+    """Whether the last one stays."""
     sign_out: bool = False
     """Whether everything that the user has open ends, whatever opened it."""
 
@@ -98,18 +102,15 @@ class Remove:
         if found.implicit:
             return AuthenticatorUndeletable()
         before = work.opened(found.user_id, now)
-        gone = linked(work, found)
-        for twin in gone:
-            remove(work, twin, now, self.authority.login_id)
-        ended = before if self.sign_out else before.by({a.id for a in gone})
-        if found.state is not State.PENDING:
-            work.record(self.authority.trail.event(EventName.AUTHENTICATOR_REMOVED, now, found.id, ended.details))
-            work.notify(self.authority.trail.notice(NoticeName.AUTHENTICATOR_REMOVED, now, found.id))
-        rest = work.authenticators(found.user_id)
-        if found.kind != RECOVERY_CODE and found.state is not State.PENDING and not enrolled(rest):
-            for left in rest:
-                if not left.implicit:
-                    remove(work, left, now, self.authority.login_id)
+        change = removal(linked(work, found), work.authenticators(found.user_id))
+        if change.is_last and self.keep_last:
+            return LastAuthenticator()
+        for each in change.gone:
+            remove(work, each, now, self.authority.login_id)
+        ended = before if self.sign_out else before.by({each.id for each in change.gone})
+        if change.is_told:
+            work.record(self.authority.trail.event(change.event, now, found.id, ended.details))
+            work.notify(self.authority.trail.notice(change.notice, now, found.id))
         if self.sign_out:
             sign_out(work, found.user_id)
         return ended
@@ -122,12 +123,14 @@ class Authenticators:
         self,
         *,
         enrolling: Enrolling,
+        policies: Policies,
         records: Records,
         decider: Decider,
         oob_codes: OobCodes,
         dispatch: Dispatch,
     ) -> None:
         self._enrolling = enrolling
+        self._policies = policies
         self._records = records
         self._decider = decider
         self._oob_codes = oob_codes
@@ -214,9 +217,12 @@ class Authenticators:
         Raises:
             AuthenticatorNotFound: The user has no such authenticator.
             AuthenticatorUndeletable: It is the profile's verified address.
+            LastAuthenticator: It is the last one, and the settings or a rule keep it.
             InsufficientAuthentication: The token shows less than the user's authenticators reach.
         """
-        decision = Remove(self._enrolling.clock, Authority.of(caller), authenticator_id, sign_out)
+        authority = Authority.of(caller)
+        keep_last = await self._policies.keep_last(authority.user_id)
+        decision = Remove(self._enrolling.clock, authority, authenticator_id, keep_last, sign_out)
         with self._decider.under_way(caller):
             return await self._decider.decide(caller, decision)
 

@@ -29,6 +29,7 @@ from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.credentials import Credentials
 from cofactor_server.services.deciding import Decider
 from cofactor_server.services.dispatch import Dispatch
+from cofactor_server.services.first_enrollments import enrollment_refusal
 from cofactor_server.services.oob_codes import OobCodes
 from cofactor_server.services.sending import charge, count_prompt, messages_left, prompts_refused
 from cofactor_server.services.standing import login_refusal
@@ -115,6 +116,8 @@ class CreateChallenge(Value, frozen=True):
     client: Client
     source: str
     request: ChallengeRequest
+    contact: str = ""
+    """Whom a user asks who enrolls in another way than at a login."""
 
     @property
     def needs(self) -> Needs:
@@ -137,7 +140,9 @@ class CreateChallenge(Value, frozen=True):
         if user is None:
             return MfaTokenStale()
         known = login.remembered or work.is_known(user.id, self.source, now)
-        picked = self._pick(work.authenticators(user.id), no_push=prompts_refused(user, now, known=known))
+        if not enrolled(mine := work.authenticators(user.id)):
+            return enrollment_refusal(login, user, self.client, self.contact) or AssociationRequired()
+        picked = self._pick(mine, no_push=prompts_refused(user, now, known=known))
         if isinstance(picked, CofactorError):
             return picked
         if refusal := charge(work, user, picked.kind, now):
@@ -152,8 +157,6 @@ class CreateChallenge(Value, frozen=True):
         return replace(prepared, quota=messages_left(work.user(user.id) or user, picked.kind, now))
 
     def _pick(self, mine: Sequence[Authenticator], *, no_push: TooManyMessages | None) -> Authenticator | CofactorError:
-        if not enrolled(mine):
-            return AssociationRequired()
         request = self.request
         usable = [a for a in offered_order(mine) if a.usable() and self.credentials.factor(a.kind)]
         demand = self.login.demand
@@ -217,6 +220,7 @@ class Challenges:
         dispatch: Dispatch,
         clock: Clock,
         entropy: Entropy,
+        contact: str,
     ) -> None:
         self._credentials = credentials
         self._decider = decider
@@ -224,12 +228,14 @@ class Challenges:
         self._dispatch = dispatch
         self._clock = clock
         self._entropy = entropy
+        self._contact = contact
 
     async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
         """Challenge one of the user's authenticators.
 
         Raises:
-            AssociationRequired: The user is not enrolled.
+            AssociationRequired: The user is not enrolled, and may enroll within this login.
+            EnrollmentByTicketOnly: The user is not enrolled, and enrolls with a ticket only.
             AuthenticatorNotFound: The named authenticator is not the user's, or not usable.
             ChallengeTypeUnsupported: No usable authenticator is of a wanted type.
             DeliveryFailed: The message was not sent, or nobody knows; the challenge is withdrawn.
@@ -242,7 +248,14 @@ class Challenges:
             raise MfaTokenMalformed
         with self._decider.under_way(caller):
             decision = CreateChallenge(
-                self._credentials, self._clock, self._entropy, caller.login, caller.client, caller.source, request
+                self._credentials,
+                self._clock,
+                self._entropy,
+                caller.login,
+                caller.client,
+                caller.source,
+                request,
+                self._contact,
             )
             prepared = await self._decider.decide(caller, decision)
         authenticator, challenge = prepared.authenticator, prepared.challenge

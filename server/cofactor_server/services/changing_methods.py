@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from cofactor_server.domain.authenticators import Authenticator, State, enrolled
+from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
 from cofactor_server.domain.factor_kinds import PHONE_KINDS, RECOVERY_CODE
 from cofactor_server.domain.methods import named
 from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.removals import removal
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.domain.users import Enrollment
 from cofactor_server.domain.values import Value, replace
@@ -17,6 +18,7 @@ from cofactor_server.errors import (
     CofactorError,
     FactorDisabled,
     InvalidRequest,
+    LastAuthenticator,
     NotFound,
 )
 from cofactor_server.seams import Clock
@@ -68,6 +70,8 @@ class RemoveMethod(Value, frozen=True):
     operator: Operator
     user_id: str
     method_id: str
+    keep_last: bool
+    """Whether the last one stays; a reset removes it all the same."""
 
     @property
     def needs(self) -> Needs:
@@ -84,23 +88,20 @@ class RemoveMethod(Value, frozen=True):
         if first.implicit:
             return AuthenticatorUndeletable()
         before = work.opened(self.user_id, now)
-        gone = {a.id: a for way in found for a in linked(work, way)}
-        for one in gone.values():
-            remove(work, one, now)
-        if first.state is State.PENDING:
-            return None
-        ended = before.by(gone.keys()).details
-        work.record(_event(self.operator, self.user_id, EventName.AUTHENTICATOR_REMOVED, now, first.id, ended))
-        work.notify(Notice(self.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, first.id))
-        rest = work.authenticators(self.user_id)
-        if first.kind != RECOVERY_CODE and not enrolled(rest):
-            for left in rest:
-                if not left.implicit:
-                    remove(work, left, now)
+        chosen = {a.id: a for way in found for a in linked(work, way)}
+        change = removal(chosen.values(), work.authenticators(self.user_id))
+        if change.is_last and self.keep_last:
+            return LastAuthenticator()
+        for each in change.gone:
+            remove(work, each, now)
+        if change.is_told:
+            ended = before.by({each.id for each in change.gone}).details
+            work.record(_event(self.operator, self.user_id, change.event, now, first.id, ended))
+            work.notify(Notice(self.user_id, change.notice, now, first.id))
+        user = work.user(self.user_id)
+        if change.is_last and user is not None:
             # Else whoever knows the password and talks support into this enrolls at the next login.
-            user = work.user(self.user_id)
-            if user is not None:
-                work.save_user(replace(user, enrollment=Enrollment.TICKET))
+            work.save_user(replace(user, enrollment=Enrollment.TICKET))
         return None
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cofactor_server.domain.authenticators import Authenticator, enrolled
+from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.callers import Caller, Device
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.events import Event, Notice
 from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.removals import removal
 from cofactor_server.domain.requests import Paired
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import CofactorError, DeviceInvalid, InsufficientAuthentication, PairingNotFound
@@ -118,16 +119,14 @@ class Remove:
 
 def give_up(work: Work, device: Authenticator, now: int) -> CofactorError | None:
     """Remove a device on its own authority, with its one-time passwords, and return why it can't be; None if it was."""
-    gone = linked(work, device)
-    names = {a.id for a in gone}
-    if not enrolled(a for a in work.authenticators(device.user_id) if a.id not in names):
+    change = removal(linked(work, device), work.authenticators(device.user_id))
+    if change.is_last:
         return InsufficientAuthentication()
-    ended = work.opened(device.user_id, now).by(names).details
-    for each in gone:
+    ended = work.opened(device.user_id, now).by({each.id for each in change.gone}).details
+    for each in change.gone:
         remove(work, each, now)
-    removed = EventName.AUTHENTICATOR_REMOVED
-    work.record(Event(device.user_id, removed, now, authenticator_id=device.id, details=ended))
-    work.notify(Notice(device.user_id, NoticeName.AUTHENTICATOR_REMOVED, now, device.id))
+    work.record(Event(device.user_id, change.event, now, authenticator_id=device.id, details=ended))
+    work.notify(Notice(device.user_id, change.notice, now, device.id))
     return None
 
 

@@ -24,7 +24,6 @@ from cofactor_server.errors import (
     AlreadyEnrolled,
     BearerInvalid,
     CofactorError,
-    EnrollmentNotAllowed,
     FactorDisabled,
     InvalidRequest,
     TooManyAuthenticators,
@@ -34,6 +33,7 @@ from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.challenges import Prepared, prepare
 from cofactor_server.services.credentials import Credentials, remove
+from cofactor_server.services.first_enrollments import enrollment_refusal
 from cofactor_server.services.sending import charge, messages_left
 from cofactor_server.store.needs import Needs
 from cofactor_server.store.work import Work
@@ -111,8 +111,9 @@ class Enroll(Value, frozen=True):
             if enrolled(mine):
                 return AlreadyEnrolled()
             client = work.client(authority.client_id)
-            allowed = client is not None and login.may_enroll(user, client)
-            return None if allowed else EnrollmentNotAllowed()
+            if client is None:
+                return BearerInvalid()
+            return enrollment_refusal(login, user, client, self.enrolling.deployment.support_contact)
         if ticket is not None:
             if not ticket.takes(self.request.kind):
                 return FactorDisabled()

@@ -30,7 +30,7 @@ from cofactor_server.domain.factor_kinds import RECOVERY_CODE, WEBAUTHN
 from cofactor_server.domain.grants import Target
 from cofactor_server.domain.hooks import Answer, AsRuled, Deny, NoAnswer, RequireMfa, SkipMfa
 from cofactor_server.domain.logins import FirstFactor, Login
-from cofactor_server.domain.policies import Ruling
+from cofactor_server.domain.policies import Ruling, keeps_one
 from cofactor_server.domain.proofs import Kind
 from cofactor_server.domain.users import User
 from cofactor_server.domain.values import replace
@@ -128,6 +128,10 @@ class Explaining:
             is_enrolled=is_enrolled,
             source_known=known,
             kinds=kinds,
+            enrollment_way=(
+                login.enrollment_way(user, client) if consequence is Consequence.ENROLLMENT_REQUIRED else None
+            ),
+            keeps_last_authenticator=self._deployment.keeps_last_authenticator or keeps_one(rules, user.id),
             authenticators=self._authenticators(account, login, guesses, known=known, now=now),
             budgets=(*tries, guesses, *_messages(user, known=known, now=now), await self._postage.standing(client.id)),
             wait=longest_wait(tries),

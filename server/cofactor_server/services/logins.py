@@ -76,7 +76,14 @@ class Logins:
 
     def awaiting(self, login: Login, requirement: Requirement) -> MfaRequired:
         """Return what the client of a login is told that awaits a second factor."""
-        return MfaRequired(self.seal(login), login.expires_at, requirement.enroll, requirement.kinds)
+        return MfaRequired(
+            self.seal(login),
+            login.expires_at,
+            requirement.enroll,
+            requirement.kinds,
+            requirement.way,
+            requirement.contact,
+        )
 
     def seal(self, login: Login) -> str:
         """Return the mfa_token for a login."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE, SMS
 from cofactor_server.domain.methods import EMAIL_VERIFICATION, PHONE, Method, NewMethod, named
@@ -10,7 +10,7 @@ from cofactor_server.domain.operators import Operator
 from cofactor_server.domain.proofs import Account, Kind
 from cofactor_server.domain.users import User
 from cofactor_server.domain.values import replace
-from cofactor_server.errors import AuthenticatorNotFound, BearerMissing, CallerNotAllowed, NotFound
+from cofactor_server.errors import AuthenticatorNotFound, BearerMissing, CallerNotAllowed, LastAuthenticator, NotFound
 from cofactor_server.factors.totp import totp_credential
 from cofactor_server.services.adding_methods import AddMethods
 from cofactor_server.services.changing_methods import ChangeMethod, RegenerateRecoveryCode, RemoveMethod
@@ -18,6 +18,7 @@ from cofactor_server.services.deciding import Decider
 from cofactor_server.services.describing_methods import Describing
 from cofactor_server.services.enrolling import Enrolling
 from cofactor_server.services.notices import Recipients
+from cofactor_server.services.policies import Policies
 from cofactor_server.services.records import Records
 from cofactor_server.store import accounts, queries
 
@@ -25,8 +26,17 @@ from cofactor_server.store import accounts, queries
 class Methods:
     """Serves operators."""
 
-    def __init__(self, *, enrolling: Enrolling, records: Records, decider: Decider, recipients: Recipients) -> None:
+    def __init__(
+        self,
+        *,
+        enrolling: Enrolling,
+        policies: Policies,
+        records: Records,
+        decider: Decider,
+        recipients: Recipients,
+    ) -> None:
         self._enrolling = enrolling
+        self._policies = policies
         self._records = records
         self._decider = decider
         self._recipients = recipients
@@ -106,9 +116,12 @@ class Methods:
         """Replace all methods; return the new ones with their addresses. With none it is `reset`.
 
         Raises:
+            LastAuthenticator: There are none to replace what the user has, and the settings or a rule keep one.
             CofactorError: As of `add`, and then nothing has changed.
         """
         if not new:
+            if await self._policies.keep_last(user_id) and enrolled((await self._account(user_id)).authenticators):
+                raise LastAuthenticator
             await self.reset(caller, user_id)
             return []
         return await self._add(caller, user_id, new, replacing=True)
@@ -135,9 +148,11 @@ class Methods:
             NotFound: There is no such user.
             AuthenticatorNotFound: The user has no such method.
             AuthenticatorUndeletable: It is the profile's verified address.
+            LastAuthenticator: It is the last one, and the settings or a rule keep it.
         """
+        keep_last = await self._policies.keep_last(user_id)
         with self._decider.under_way(caller):
-            decision = RemoveMethod(self._enrolling.clock, _operator(caller), user_id, method_id)
+            decision = RemoveMethod(self._enrolling.clock, _operator(caller), user_id, method_id, keep_last)
             await self._decider.decide(caller, decision)
 
     async def reset(self, caller: Caller, user_id: str) -> None:

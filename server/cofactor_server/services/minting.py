@@ -62,7 +62,9 @@ class Mint:
         """Return the tokens for a completed login, or the mfa_token of one of which more is demanded."""
         if isinstance(decided, Chained):
             login, kinds = decided.login, decided.kinds
-            return MfaRequired(self._logins.seal(login), login.expires_at, False, kinds, decided.recovery_code)
+            return MfaRequired(
+                self._logins.seal(login), login.expires_at, False, kinds, recovery_code=decided.recovery_code
+            )
         return await self.tokens(decided, client)
 
     async def tokens(self, issue: Issue, client: Client) -> Tokens:

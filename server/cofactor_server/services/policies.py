@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cofactor_server.domain.acr import Level
-from cofactor_server.domain.policies import Rule
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.policies import Rule, keeps_one
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import SECOND, Clock, Entropy, new_id
@@ -30,13 +31,14 @@ class NewRule:
     level: Level = Level.ONE_FACTOR
     two_kinds: bool = False
     max_age: int | None = None
+    keep_one: bool = False
 
 
 class Policies:
     """Keeps the rules."""
 
-    def __init__(self, default: MfaPolicy, records: Records, clock: Clock, entropy: Entropy) -> None:
-        self._default = default
+    def __init__(self, deployment: Deployment, records: Records, clock: Clock, entropy: Entropy) -> None:
+        self._deployment = deployment
         self._records = records
         self._clock = clock
         self._entropy = entropy
@@ -54,6 +56,14 @@ class Policies:
             self._rules = await self._records.read(policies.every)
             self._read_until = now + REMEMBERED
         return self._rules
+
+    async def keep_last(self, user_id: str) -> bool:
+        """Tell whether a user keeps the last authenticator, by the settings or by a rule.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        return self._deployment.keeps_last_authenticator or keeps_one(await self.current(), user_id)
 
     async def add(self, new: NewRule) -> Rule:
         """Add a rule.
@@ -79,6 +89,7 @@ class Policies:
             level=new.level,
             two_kinds=new.two_kinds,
             max_age=new.max_age,
+            keep_one=new.keep_one,
         )
         await self._records.change(policies.add, rule)
         self._read_until = 0
@@ -91,7 +102,7 @@ class Policies:
     async def standing(self) -> frozenset[MfaPolicy]:
         """Return what is asked of everybody of whom nothing more particular is said: by rules, or by the settings."""
         said = frozenset(rule.ask for rule in await self.every() if rule.is_standing)
-        return said or frozenset({self._default})
+        return said or frozenset({self._deployment.mfa_policy})
 
     async def set_standing(self, asks: Collection[MfaPolicy]) -> frozenset[MfaPolicy]:
         """Replace what is asked of everybody, instead of the settings; the strongest holds. Return what stands now."""
@@ -122,6 +133,10 @@ def _check(new: NewRule) -> None:
             violations.append(("scope", "can only add: whoever asked for one scope more would be asked for less"))
         if not (new.client_id or new.subject or new.audience):
             violations.append(("ask", "never, for everybody, is COFACTOR_MFA_POLICY"))
+    if new.keep_one and new.ask is MfaPolicy.NEVER:
+        violations.append(("keep_one", "goes with a second factor that is asked for"))
+    if new.keep_one and (new.client_id or new.audience or new.scope):
+        violations.append(("keep_one", "is for everybody or for a user: one authenticator serves every client"))
     if len(new.scope.split()) > 1:
         violations.append(("scope", "is one value"))
     if new.max_age is not None and new.max_age <= 0:

@@ -14,7 +14,7 @@ from cofactor_server.domain.hooks import HOOK
 from cofactor_server.domain.logins import Login
 from cofactor_server.domain.policies import Rule, Ruling, rule_on
 from cofactor_server.domain.proofs import Kind
-from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.domain.users import EnrollmentWay, MfaPolicy, User
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import AudienceNotAllowed, UnmetAuthenticationRequirements
 from cofactor_server.services.credentials import Credentials
@@ -26,6 +26,10 @@ class Requirement:
 
     enroll: bool
     kinds: tuple[Kind, ...]
+    way: EnrollmentWay = EnrollmentWay.AT_LOGIN
+    """How the user enrolls, where `enroll`; kinds are offered for enrolling at the login alone."""
+    contact: str = ""
+    """Whom to ask, where a ticket would enroll."""
 
 
 class Policy:
@@ -96,13 +100,16 @@ class Policy:
             return Requirement(enroll=False, kinds=tuple(dict.fromkeys(a.kind for a in usable)))
         # Contract section 3.8: mail is never offered for a first enrollment, and recovery codes come with another.
         kinds = tuple(kind for kind in self._credentials.kinds if kind not in (EMAIL, RECOVERY_CODE))
-        if not login.may_enroll(user, client):
+        way, contact = login.enrollment_way(user, client), ""
+        if way is not EnrollmentWay.AT_LOGIN:
             kinds = ()
+        if way in (EnrollmentWay.TICKET, EnrollmentWay.VOUCHED_LOGIN):
+            contact = self._deployment.support_contact
         if demand is not None and demand.steps_up:
             kinds = tuple(kind for kind in kinds if demand.takes(kind) and kind_reach(kind) >= demand.level)
             if not kinds:
                 raise UnmetAuthenticationRequirements
-        return Requirement(enroll=True, kinds=kinds)
+        return Requirement(enroll=True, kinds=kinds, way=way, contact=contact)
 
 
 def wanted_of(target: Target) -> Wanted:

@@ -7,11 +7,13 @@ from cofactor_server.domain.events import EventName, NoticeName
 from cofactor_server.domain.factor_kinds import RECOVERY_CODE
 from cofactor_server.domain.proofs import Account
 from cofactor_server.domain.requests import EnrollmentRequest
+from cofactor_server.domain.users import User
 from cofactor_server.errors import AlreadyEnrolled, AssociationRequired, BearerInvalid, CofactorError, FactorDisabled
 from cofactor_server.factors.registry import Registered
 from cofactor_server.services.authority import Authority
 from cofactor_server.services.credentials import remove
 from cofactor_server.services.enrolling import Enrolling
+from cofactor_server.services.first_enrollments import enrollment_refusal
 from cofactor_server.store.needs import Needs
 from cofactor_server.store.work import Work
 
@@ -50,7 +52,7 @@ class ReplaceRecoveryCodes:
             return FactorDisabled()
         mine = work.authenticators(user.id)
         if not enrolled(mine):
-            return AssociationRequired()
+            return self._unenrolled(work, user)
         if authority.login is not None:
             return AlreadyEnrolled()
         if refusal := authority.may_change(mine):
@@ -62,6 +64,13 @@ class ReplaceRecoveryCodes:
         work.record(authority.trail.event(EventName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))
         work.notify(authority.trail.notice(NoticeName.RECOVERY_CODE_REGENERATED, now, replaced.authenticator.id))
         return replaced
+
+    def _unenrolled(self, work: Work, user: User) -> CofactorError:
+        login, client = self.authority.login, work.client(self.authority.client_id)
+        refusal = None
+        if login is not None and client is not None:
+            refusal = enrollment_refusal(login, user, client, self.enrolling.deployment.support_contact)
+        return refusal or AssociationRequired()
 
 
 def made_valid(

@@ -39,6 +39,7 @@ from cofactor_server.errors import (
 from cofactor_server.seams import Clock
 from cofactor_server.services.binding import activate, answers_for, bound
 from cofactor_server.services.challenges import NOTHING_SUPPORTED
+from cofactor_server.services.first_enrollments import enrollment_refusal
 from cofactor_server.services.guessing import Attempt, Candidate, Guessing, NotProven, Proven
 from cofactor_server.services.minting import login_issue
 from cofactor_server.services.polling import count_poll
@@ -102,6 +103,8 @@ class Redeemer(Value, frozen=True):
     repeats: Repeats
     browsers: Browsers
     clock: Clock
+    contact: str
+    """Whom a user asks who enrolls in another way than at a login."""
 
     def settled(self, work: Work, request: Request, now: int) -> Issue | Chained | CofactorError | None:
         """Return what was decided before, or why the login can't go on; None if it is open.
@@ -261,7 +264,7 @@ class RedeemOtp(Value, frozen=True):
             if not otps:
                 return AuthenticatorNotFound()
         if not otps:
-            return _nothing_to_answer(login, is_enrolled=is_enrolled)
+            return self._nothing_to_answer(work, is_enrolled=is_enrolled)
         if login.demand is not None:
             otps = [a for a in otps if login.demand.admits(a)]
             if not otps:
@@ -274,6 +277,18 @@ class RedeemOtp(Value, frozen=True):
             case NotProven(hint=hint, quota=quota):
                 return InvalidOtp(hint=hint, quota=quota) if hint else InvalidOtp(quota=quota)
         return verdict
+
+    def _nothing_to_answer(self, work: Work, *, is_enrolled: bool) -> CofactorError:
+        login, client = self.request.login, self.request.client
+        if login.by_access_token:
+            return MfaTokenMalformed()
+        if not is_enrolled:
+            user = work.user(login.user_id)
+            refusal = enrollment_refusal(login, user, client, self.redeemer.contact) if user is not None else None
+            return refusal or NotEnrolled()
+        return ChallengeTypeUnsupported(
+            explanation=f"The user does not support the requested challenge type (otp). {NOTHING_SUPPORTED}"
+        )
 
 
 class RedeemRecoveryCode(Value, frozen=True):
@@ -389,13 +404,3 @@ class RedeemOob(Value, frozen=True):
         if not self.redeemer.guessing.on_device(authenticator.kind):
             return BindingCodeRequired()
         return count_poll(work, challenge, now)
-
-
-def _nothing_to_answer(login: Login, *, is_enrolled: bool) -> CofactorError:
-    if login.by_access_token:
-        return MfaTokenMalformed()
-    if not is_enrolled:
-        return NotEnrolled()
-    return ChallengeTypeUnsupported(
-        explanation=f"The user does not support the requested challenge type (otp). {NOTHING_SUPPORTED}"
-    )

@@ -23,6 +23,8 @@ def add(connection: Connection, rule: Rule) -> None:
         "two_kinds": rule.two_kinds,
         "max_age": rule.max_age,
     }
+    if rule.keep_one:  # left out otherwise, so that replicas of the version before read the others
+        attributes["keep_one"] = True
     row = {"id": rule.id, "created_at": rule.created_at, "attributes": json.dumps(attributes)}
     connection.execute(insert(t.policies).values(row))
 

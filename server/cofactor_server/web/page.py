@@ -5,6 +5,7 @@ address names. The ticket is read by the script of the page, which asks `POST /m
 address.
 """
 
+import html
 from collections.abc import Callable, Coroutine
 from importlib import resources
 from typing import Any
@@ -53,18 +54,25 @@ _TYPES = {
 }
 _FILES = ("page.css", "page.js", "keys.js", "server.js", "texts.js", "icon.svg")
 
+_CONTACT = b'<meta name="contact" content="%s">'
+
 _Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def routes() -> list[Route]:
-    """Return the routes: the page, and each of its files by name."""
+def routes(contact: str = "") -> list[Route]:
+    """Return the routes: the page, and each of its files by name.
+
+    Args:
+        contact: Whom the page tells a user to ask whose link does not work; empty for nobody.
+    """
     files = (*_FILES, *(f"texts/{language}.json" for language in LANGUAGES))
     below = [Route(f"{PATH}/{name}", _file(name), methods=["GET"]) for name in files]
-    return [Route(PATH, _file("page.html"), methods=["GET"]), *below]
+    return [Route(PATH, _file("page.html", contact), methods=["GET"]), *below]
 
 
-def _file(name: str) -> _Endpoint:
+def _file(name: str, contact: str = "") -> _Endpoint:
     octets = resources.files("cofactor_server.web").joinpath("static", *name.split("/")).read_bytes()
+    octets = octets.replace(_CONTACT % b"", _CONTACT % html.escape(contact).encode())
     media_type = _TYPES[name.rpartition(".")[2]]
 
     async def endpoint(_request: Request) -> Response:

@@ -108,7 +108,7 @@ async def test_only_a_reset_is_the_way_back_and_it_does_not_enroll_at_the_login(
     login = await logged_in_to_mfa(api, client)
 
     assert (login.wants, login.types) == ("enroll", ())
-    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_BY_TICKET_ONLY"
 
 
 async def test_after_a_reset_a_token_for_the_mfa_audience_does_not_enroll_either(api: Api, world: World) -> None:

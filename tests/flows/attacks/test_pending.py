@@ -189,16 +189,19 @@ async def test_removing_the_last_authenticator_removes_the_recovery_code_too(api
     assert await reason(api.recovery(client, login.mfa_token, alice.recovery_code)) == "RECOVERY_CODE_ABSENT"
 
 
-@pytest.mark.parametrize("enrollment", [Enrollment.TICKET, Enrollment.VOUCHED])
+@pytest.mark.parametrize(
+    ("enrollment", "refused"),
+    [(Enrollment.TICKET, "ENROLLMENT_BY_TICKET_ONLY"), (Enrollment.VOUCHED, "ENROLLMENT_NOT_ALLOWED")],
+)
 async def test_a_client_that_does_not_enroll_at_the_login_offers_no_way_to(
-    enrollment: Enrollment, api: Api, world: World
+    enrollment: Enrollment, refused: str, api: Api, world: World
 ) -> None:
     client = await shop(world, enrollment=enrollment)
     await world.user()
     login = await logged_in_to_mfa(api, client)
 
     assert (login.wants, login.types) == ("enroll", ())
-    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(api.enroll(login.mfa_token)) == refused
     assert await reason(api.enroll(await one_factor_token(api, world, client))) == "INSUFFICIENT_SCOPE"
 
 
@@ -212,7 +215,7 @@ async def test_a_stolen_refresh_token_enrolls_nothing(api: Api, world: World) ->
     asked = a(MfaRequired, await api.refresh(client, stolen.refresh_token, scope=MFA_SCOPE, audience=audience))
 
     assert asked.types == ()
-    assert await reason(api.enroll(asked.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(api.enroll(asked.mfa_token)) == "ENROLLMENT_NEEDS_LOGIN"
 
 
 async def test_nobody_removes_or_renames_what_is_anothers(api: Api, world: World) -> None:

@@ -140,7 +140,7 @@ async def test_a_ticket_alone_is_no_way_round_the_login(api: Api, world: World) 
     alice = await world.user()
     login = await logged_in_to_mfa(api, client)
 
-    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(api.enroll(login.mfa_token)) == "ENROLLMENT_BY_TICKET_ONLY"
     held = await holder(api, world, alice)
     for bearer in (held.ticket, (await held.begin()).enrollment):
         with pytest.raises(Refused):

@@ -117,7 +117,7 @@ async def test_a_vouched_login_enrolls_only_where_the_client_may(grpc_api: GrpcA
     allowed = a(MfaRequired, await vouch(grpc_api, world, enrolling))
 
     assert refused.types == ()
-    assert await reason(grpc_api.enroll(refused.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(grpc_api.enroll(refused.mfa_token)) == "ENROLLMENT_BY_TICKET_ONLY"
     assert await outcome(grpc_api.enroll(allowed.mfa_token)) == ""
 
 
@@ -130,7 +130,7 @@ async def test_no_way_round_through_the_mfa_audience_or_a_refresh(grpc_api: Grpc
     asked = a(MfaRequired, await grpc_api.refresh(client, family.refresh_token, audience=audience, scope=MFA_SCOPE))
 
     assert await reason(grpc_api.enroll(direct.access_token)) == "INSUFFICIENT_SCOPE"
-    assert await reason(grpc_api.enroll(asked.mfa_token)) == "ENROLLMENT_NOT_ALLOWED"
+    assert await reason(grpc_api.enroll(asked.mfa_token)) == "ENROLLMENT_NEEDS_LOGIN"
 
 
 async def test_a_vouch_counts_as_one_factor(grpc_api: GrpcApi, world: World) -> None:

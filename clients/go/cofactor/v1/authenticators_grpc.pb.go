@@ -54,8 +54,9 @@ type AuthenticatorServiceClient interface {
 	// Changes the fields that `update_mask` names. Scope `enroll`.
 	UpdateAuthenticator(ctx context.Context, in *UpdateAuthenticatorRequest, opts ...grpc.CallOption) (*UpdateAuthenticatorResponse, error)
 	// Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-	// enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-	// access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+	// enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+	// enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+	// token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
 	// Scope `remove:authenticators`.
 	DeleteAuthenticator(ctx context.Context, in *DeleteAuthenticatorRequest, opts ...grpc.CallOption) (*DeleteAuthenticatorResponse, error)
 	// Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no
@@ -194,8 +195,9 @@ type AuthenticatorServiceServer interface {
 	// Changes the fields that `update_mask` names. Scope `enroll`.
 	UpdateAuthenticator(context.Context, *UpdateAuthenticatorRequest) (*UpdateAuthenticatorResponse, error)
 	// Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-	// enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-	// access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+	// enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+	// enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+	// token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
 	// Scope `remove:authenticators`.
 	DeleteAuthenticator(context.Context, *DeleteAuthenticatorRequest) (*DeleteAuthenticatorResponse, error)
 	// Pairs a device, once, with the secret that EnrollAuthenticator(push) put into its QR code. The device needs no

@@ -77,7 +77,7 @@ const (
 	ErrorReason_ERROR_REASON_ALREADY_ENROLLED ErrorReason = 40
 	// The user has nothing that could answer; enroll an authenticator first.
 	ErrorReason_ERROR_REASON_NOT_ENROLLED ErrorReason = 41
-	// A challenge was asked for and the user is not enrolled.
+	// A challenge was asked for and the user is not enrolled; this login may enroll.
 	ErrorReason_ERROR_REASON_ASSOCIATION_REQUIRED ErrorReason = 42
 	// None of the user's authenticators answers a challenge of the wanted types.
 	ErrorReason_ERROR_REASON_CHALLENGE_TYPE_UNSUPPORTED ErrorReason = 43
@@ -89,7 +89,8 @@ const (
 	ErrorReason_ERROR_REASON_AUTHENTICATOR_NOT_FOUND ErrorReason = 46
 	// The authenticator can't be removed: a verified profile address.
 	ErrorReason_ERROR_REASON_AUTHENTICATOR_UNDELETABLE ErrorReason = 47
-	// This client or user enrolls by ticket or by a vouched login only.
+	// This client or user enrolls by ticket or by a vouched login only. Metadata as of ENROLLMENT_BY_TICKET_ONLY;
+	// `enrollment_way` is `vouched_login`.
 	ErrorReason_ERROR_REASON_ENROLLMENT_NOT_ALLOWED ErrorReason = 48
 	// As many authenticators that answer with a code as one user may hold are active.
 	ErrorReason_ERROR_REASON_TOO_MANY_AUTHENTICATORS ErrorReason = 49
@@ -183,6 +184,14 @@ const (
 	ErrorReason_ERROR_REASON_ENROLLMENT_GONE ErrorReason = 121
 	// The time of an operator's token (cofactor.admin.v1) is over; mint another.
 	ErrorReason_ERROR_REASON_OPERATOR_TOKEN_EXPIRED ErrorReason = 122
+	// The user is not enrolled, and enrolls with a ticket only: after a reset, or since the client's users do. Metadata:
+	// `enrollment_way` is `ticket`, `whom` says whom to ask, `contact` is the operator's COFACTOR_SUPPORT_CONTACT, if set.
+	ErrorReason_ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY ErrorReason = 130
+	// The user is not enrolled, and this login began with a refresh token, which enrolls nothing: log in anew. Metadata:
+	// `enrollment_way` is `new_login`.
+	ErrorReason_ERROR_REASON_ENROLLMENT_NEEDS_LOGIN ErrorReason = 131
+	// It is the last authenticator that the user enrolled, and one is kept: enroll another, then remove this one.
+	ErrorReason_ERROR_REASON_LAST_AUTHENTICATOR ErrorReason = 132
 )
 
 // Enum value maps for ErrorReason.
@@ -261,6 +270,9 @@ var (
 		120: "ERROR_REASON_TICKET_INVALID",
 		121: "ERROR_REASON_ENROLLMENT_GONE",
 		122: "ERROR_REASON_OPERATOR_TOKEN_EXPIRED",
+		130: "ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY",
+		131: "ERROR_REASON_ENROLLMENT_NEEDS_LOGIN",
+		132: "ERROR_REASON_LAST_AUTHENTICATOR",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                       0,
@@ -336,6 +348,9 @@ var (
 		"ERROR_REASON_TICKET_INVALID":                    120,
 		"ERROR_REASON_ENROLLMENT_GONE":                   121,
 		"ERROR_REASON_OPERATOR_TOKEN_EXPIRED":            122,
+		"ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY":         130,
+		"ERROR_REASON_ENROLLMENT_NEEDS_LOGIN":            131,
+		"ERROR_REASON_LAST_AUTHENTICATOR":                132,
 	}
 )
 
@@ -370,7 +385,7 @@ var File_cofactor_v1_errors_proto protoreflect.FileDescriptor
 
 const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\x8a\x15\n" +
+	"\x18cofactor/v1/errors.proto\x12\vcofactor.v1*\x87\x16\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n" +
@@ -445,7 +460,10 @@ const file_cofactor_v1_errors_proto_rawDesc = "" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10`\x12\x1f\n" +
 	"\x1bERROR_REASON_TICKET_INVALID\x10x\x12 \n" +
 	"\x1cERROR_REASON_ENROLLMENT_GONE\x10y\x12'\n" +
-	"#ERROR_REASON_OPERATOR_TOKEN_EXPIRED\x10zBW\n" +
+	"#ERROR_REASON_OPERATOR_TOKEN_EXPIRED\x10z\x12+\n" +
+	"&ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY\x10\x82\x01\x12(\n" +
+	"#ERROR_REASON_ENROLLMENT_NEEDS_LOGIN\x10\x83\x01\x12$\n" +
+	"\x1fERROR_REASON_LAST_AUTHENTICATOR\x10\x84\x01BW\n" +
 	"\x0fdev.cofactor.v1P\x01ZBgithub.com/cofactor-mfa/cofactor/clients/go/cofactor/v1;cofactorv1b\x06proto3"
 
 var (

@@ -359,9 +359,14 @@ type ExplainDecisionResponse struct {
 	// Budgets of the user's name, of the source, and of messages to the user.
 	Budgets []*BudgetStanding `protobuf:"bytes,14,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	// When the first factor may be tried again; unset if now.
-	UnlockTime    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=unlock_time,json=unlockTime,proto3" json:"unlock_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UnlockTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=unlock_time,json=unlockTime,proto3" json:"unlock_time,omitempty"`
+	// How the user would enroll the first authenticator; set where the outcome is ENROLLMENT_REQUIRED.
+	EnrollmentWay EnrollmentWay `protobuf:"varint,16,opt,name=enrollment_way,json=enrollmentWay,proto3,enum=cofactor.v1.EnrollmentWay" json:"enrollment_way,omitempty"`
+	// Whether the user may not remove the last authenticator (LAST_AUTHENTICATOR): COFACTOR_KEEP_LAST_AUTHENTICATOR, the
+	// strict profile or a rule wants it kept.
+	KeepsLastAuthenticator bool `protobuf:"varint,17,opt,name=keeps_last_authenticator,json=keepsLastAuthenticator,proto3" json:"keeps_last_authenticator,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *ExplainDecisionResponse) Reset() {
@@ -497,6 +502,20 @@ func (x *ExplainDecisionResponse) GetUnlockTime() *timestamppb.Timestamp {
 		return x.UnlockTime
 	}
 	return nil
+}
+
+func (x *ExplainDecisionResponse) GetEnrollmentWay() EnrollmentWay {
+	if x != nil {
+		return x.EnrollmentWay
+	}
+	return EnrollmentWay_ENROLLMENT_WAY_UNSPECIFIED
+}
+
+func (x *ExplainDecisionResponse) GetKeepsLastAuthenticator() bool {
+	if x != nil {
+		return x.KeepsLastAuthenticator
+	}
+	return false
 }
 
 // One authenticator, and what stands between it and a login.
@@ -703,7 +722,7 @@ const file_cofactor_v1_policies_proto_rawDesc = "" +
 	"\x06target\x18\x04 \x01(\v2\x18.cofactor.v1.TokenTargetR\x06target\x12\x18\n" +
 	"\avouched\x18\x05 \x01(\bR\avouched\x12%\n" +
 	"\x0esource_address\x18\x06 \x01(\tR\rsourceAddress\x12\x19\n" +
-	"\bask_hook\x18\a \x01(\bR\aaskHook\"\x91\x05\n" +
+	"\bask_hook\x18\a \x01(\bR\aaskHook\"\x8e\x06\n" +
 	"\x17ExplainDecisionResponse\x126\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1c.cofactor.v1.DecisionOutcomeR\aoutcome\x123\n" +
 	"\x06policy\x18\x02 \x01(\x0e2\x1b.cofactor.v1.DecisionPolicyR\x06policy\x12\x1d\n" +
@@ -722,7 +741,9 @@ const file_cofactor_v1_policies_proto_rawDesc = "" +
 	"\x0eauthenticators\x18\r \x03(\v2\".cofactor.v1.AuthenticatorStandingR\x0eauthenticators\x125\n" +
 	"\abudgets\x18\x0e \x03(\v2\x1b.cofactor.v1.BudgetStandingR\abudgets\x12;\n" +
 	"\vunlock_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"unlockTime\"\xe5\x02\n" +
+	"unlockTime\x12A\n" +
+	"\x0eenrollment_way\x18\x10 \x01(\x0e2\x1a.cofactor.v1.EnrollmentWayR\renrollmentWay\x128\n" +
+	"\x18keeps_last_authenticator\x18\x11 \x01(\bR\x16keepsLastAuthenticator\"\xe5\x02\n" +
 	"\x15AuthenticatorStanding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x125\n" +
@@ -791,7 +812,8 @@ var file_cofactor_v1_policies_proto_goTypes = []any{
 	(*TokenTarget)(nil),             // 7: cofactor.v1.TokenTarget
 	(*durationpb.Duration)(nil),     // 8: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
-	(AuthenticatorState)(0),         // 10: cofactor.v1.AuthenticatorState
+	(EnrollmentWay)(0),              // 10: cofactor.v1.EnrollmentWay
+	(AuthenticatorState)(0),         // 11: cofactor.v1.AuthenticatorState
 }
 var file_cofactor_v1_policies_proto_depIdxs = []int32{
 	7,  // 0: cofactor.v1.ExplainDecisionRequest.target:type_name -> cofactor.v1.TokenTarget
@@ -802,17 +824,18 @@ var file_cofactor_v1_policies_proto_depIdxs = []int32{
 	5,  // 5: cofactor.v1.ExplainDecisionResponse.authenticators:type_name -> cofactor.v1.AuthenticatorStanding
 	6,  // 6: cofactor.v1.ExplainDecisionResponse.budgets:type_name -> cofactor.v1.BudgetStanding
 	9,  // 7: cofactor.v1.ExplainDecisionResponse.unlock_time:type_name -> google.protobuf.Timestamp
-	10, // 8: cofactor.v1.AuthenticatorStanding.state:type_name -> cofactor.v1.AuthenticatorState
-	6,  // 9: cofactor.v1.AuthenticatorStanding.budgets:type_name -> cofactor.v1.BudgetStanding
-	9,  // 10: cofactor.v1.AuthenticatorStanding.unlock_time:type_name -> google.protobuf.Timestamp
-	9,  // 11: cofactor.v1.BudgetStanding.next_time:type_name -> google.protobuf.Timestamp
-	3,  // 12: cofactor.v1.PolicyService.ExplainDecision:input_type -> cofactor.v1.ExplainDecisionRequest
-	4,  // 13: cofactor.v1.PolicyService.ExplainDecision:output_type -> cofactor.v1.ExplainDecisionResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 8: cofactor.v1.ExplainDecisionResponse.enrollment_way:type_name -> cofactor.v1.EnrollmentWay
+	11, // 9: cofactor.v1.AuthenticatorStanding.state:type_name -> cofactor.v1.AuthenticatorState
+	6,  // 10: cofactor.v1.AuthenticatorStanding.budgets:type_name -> cofactor.v1.BudgetStanding
+	9,  // 11: cofactor.v1.AuthenticatorStanding.unlock_time:type_name -> google.protobuf.Timestamp
+	9,  // 12: cofactor.v1.BudgetStanding.next_time:type_name -> google.protobuf.Timestamp
+	3,  // 13: cofactor.v1.PolicyService.ExplainDecision:input_type -> cofactor.v1.ExplainDecisionRequest
+	4,  // 14: cofactor.v1.PolicyService.ExplainDecision:output_type -> cofactor.v1.ExplainDecisionResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_cofactor_v1_policies_proto_init() }

@@ -23,6 +23,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How a user who is not enrolled enrolls the first authenticator.
+type EnrollmentWay int32
+
+const (
+	// Sent by servers of before; then `kinds` alone says whether this login enrolls.
+	EnrollmentWay_ENROLLMENT_WAY_UNSPECIFIED EnrollmentWay = 0
+	// Within this login: EnrollAuthenticator with the mfa_token.
+	EnrollmentWay_ENROLLMENT_WAY_AT_LOGIN EnrollmentWay = 1
+	// With a ticket that an operator issues, and in no login: so after a reset, and at clients whose users enroll so.
+	EnrollmentWay_ENROLLMENT_WAY_TICKET EnrollmentWay = 2
+	// In a login that the client vouches for, or with a ticket.
+	EnrollmentWay_ENROLLMENT_WAY_VOUCHED_LOGIN EnrollmentWay = 3
+	// In a new login: this one began with a refresh token, which enrolls nothing.
+	EnrollmentWay_ENROLLMENT_WAY_NEW_LOGIN EnrollmentWay = 4
+)
+
+// Enum value maps for EnrollmentWay.
+var (
+	EnrollmentWay_name = map[int32]string{
+		0: "ENROLLMENT_WAY_UNSPECIFIED",
+		1: "ENROLLMENT_WAY_AT_LOGIN",
+		2: "ENROLLMENT_WAY_TICKET",
+		3: "ENROLLMENT_WAY_VOUCHED_LOGIN",
+		4: "ENROLLMENT_WAY_NEW_LOGIN",
+	}
+	EnrollmentWay_value = map[string]int32{
+		"ENROLLMENT_WAY_UNSPECIFIED":   0,
+		"ENROLLMENT_WAY_AT_LOGIN":      1,
+		"ENROLLMENT_WAY_TICKET":        2,
+		"ENROLLMENT_WAY_VOUCHED_LOGIN": 3,
+		"ENROLLMENT_WAY_NEW_LOGIN":     4,
+	}
+)
+
+func (x EnrollmentWay) Enum() *EnrollmentWay {
+	p := new(EnrollmentWay)
+	*p = x
+	return p
+}
+
+func (x EnrollmentWay) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EnrollmentWay) Descriptor() protoreflect.EnumDescriptor {
+	return file_cofactor_v1_tokens_proto_enumTypes[0].Descriptor()
+}
+
+func (EnrollmentWay) Type() protoreflect.EnumType {
+	return &file_cofactor_v1_tokens_proto_enumTypes[0]
+}
+
+func (x EnrollmentWay) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EnrollmentWay.Descriptor instead.
+func (EnrollmentWay) EnumDescriptor() ([]byte, []int) {
+	return file_cofactor_v1_tokens_proto_rawDescGZIP(), []int{0}
+}
+
 // One grant.
 type IssueTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1261,8 +1322,14 @@ func (x *ChallengeRequirement) GetKinds() []FactorKind {
 // The user enrolls one of these.
 type EnrollRequirement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kinds that are on. Empty where the user enrolls by another way, such as a ticket.
-	Kinds         []FactorKind `protobuf:"varint,1,rep,packed,name=kinds,proto3,enum=cofactor.v1.FactorKind" json:"kinds,omitempty"`
+	// Kinds that are on. Empty where the user enrolls by another way than this login: see `way`.
+	Kinds []FactorKind `protobuf:"varint,1,rep,packed,name=kinds,proto3,enum=cofactor.v1.FactorKind" json:"kinds,omitempty"`
+	// How the user enrolls the first authenticator. EnrollAuthenticator, CreateChallenge and the MFA grants refuse this
+	// login for the same reason.
+	Way EnrollmentWay `protobuf:"varint,2,opt,name=way,proto3,enum=cofactor.v1.EnrollmentWay" json:"way,omitempty"`
+	// Whom the user asks for help, such as `help@example.com` or `https://help.example.com/`: COFACTOR_SUPPORT_CONTACT.
+	// Set where a ticket would enroll; empty where the operator has set none.
+	Contact       string `protobuf:"bytes,3,opt,name=contact,proto3" json:"contact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1302,6 +1369,20 @@ func (x *EnrollRequirement) GetKinds() []FactorKind {
 		return x.Kinds
 	}
 	return nil
+}
+
+func (x *EnrollRequirement) GetWay() EnrollmentWay {
+	if x != nil {
+		return x.Way
+	}
+	return EnrollmentWay_ENROLLMENT_WAY_UNSPECIFIED
+}
+
+func (x *EnrollRequirement) GetContact() string {
+	if x != nil {
+		return x.Contact
+	}
+	return ""
 }
 
 // Not answered yet.
@@ -2141,9 +2222,11 @@ const file_cofactor_v1_tokens_proto_rawDesc = "" +
 	"\rrecovery_code\x18\x05 \x01(\tR\frecoveryCodeB\r\n" +
 	"\vrequirement\"E\n" +
 	"\x14ChallengeRequirement\x12-\n" +
-	"\x05kinds\x18\x01 \x03(\x0e2\x17.cofactor.v1.FactorKindR\x05kinds\"B\n" +
+	"\x05kinds\x18\x01 \x03(\x0e2\x17.cofactor.v1.FactorKindR\x05kinds\"\x8a\x01\n" +
 	"\x11EnrollRequirement\x12-\n" +
-	"\x05kinds\x18\x01 \x03(\x0e2\x17.cofactor.v1.FactorKindR\x05kinds\"O\n" +
+	"\x05kinds\x18\x01 \x03(\x0e2\x17.cofactor.v1.FactorKindR\x05kinds\x12,\n" +
+	"\x03way\x18\x02 \x01(\x0e2\x1a.cofactor.v1.EnrollmentWayR\x03way\x12\x18\n" +
+	"\acontact\x18\x03 \x01(\tR\acontact\"O\n" +
 	"\rAnswerPending\x12>\n" +
 	"\rpoll_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\fpollInterval\"\x19\n" +
 	"\x17GetJsonWebKeySetRequest\"G\n" +
@@ -2193,7 +2276,13 @@ const file_cofactor_v1_tokens_proto_rawDesc = "" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\"/\n" +
 	"\x13CheckOriginResponse\x12\x18\n" +
-	"\aallowed\x18\x01 \x01(\bR\aallowed2\x92\x04\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed*\xa7\x01\n" +
+	"\rEnrollmentWay\x12\x1e\n" +
+	"\x1aENROLLMENT_WAY_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17ENROLLMENT_WAY_AT_LOGIN\x10\x01\x12\x19\n" +
+	"\x15ENROLLMENT_WAY_TICKET\x10\x02\x12 \n" +
+	"\x1cENROLLMENT_WAY_VOUCHED_LOGIN\x10\x03\x12\x1c\n" +
+	"\x18ENROLLMENT_WAY_NEW_LOGIN\x10\x042\x92\x04\n" +
 	"\fTokenService\x12M\n" +
 	"\n" +
 	"IssueToken\x12\x1e.cofactor.v1.IssueTokenRequest\x1a\x1f.cofactor.v1.IssueTokenResponse\x12_\n" +
@@ -2216,83 +2305,86 @@ func file_cofactor_v1_tokens_proto_rawDescGZIP() []byte {
 	return file_cofactor_v1_tokens_proto_rawDescData
 }
 
+var file_cofactor_v1_tokens_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_cofactor_v1_tokens_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_cofactor_v1_tokens_proto_goTypes = []any{
-	(*IssueTokenRequest)(nil),        // 0: cofactor.v1.IssueTokenRequest
-	(*TokenTarget)(nil),              // 1: cofactor.v1.TokenTarget
-	(*PasswordGrant)(nil),            // 2: cofactor.v1.PasswordGrant
-	(*PasswordRealmGrant)(nil),       // 3: cofactor.v1.PasswordRealmGrant
-	(*RefreshTokenGrant)(nil),        // 4: cofactor.v1.RefreshTokenGrant
-	(*MfaOtpGrant)(nil),              // 5: cofactor.v1.MfaOtpGrant
-	(*MfaOobGrant)(nil),              // 6: cofactor.v1.MfaOobGrant
-	(*MfaRecoveryCodeGrant)(nil),     // 7: cofactor.v1.MfaRecoveryCodeGrant
-	(*MfaWebAuthnGrant)(nil),         // 8: cofactor.v1.MfaWebAuthnGrant
-	(*VouchedGrant)(nil),             // 9: cofactor.v1.VouchedGrant
-	(*IssueTokenResponse)(nil),       // 10: cofactor.v1.IssueTokenResponse
-	(*Tokens)(nil),                   // 11: cofactor.v1.Tokens
-	(*MfaRequired)(nil),              // 12: cofactor.v1.MfaRequired
-	(*ChallengeRequirement)(nil),     // 13: cofactor.v1.ChallengeRequirement
-	(*EnrollRequirement)(nil),        // 14: cofactor.v1.EnrollRequirement
-	(*AnswerPending)(nil),            // 15: cofactor.v1.AnswerPending
-	(*GetJsonWebKeySetRequest)(nil),  // 16: cofactor.v1.GetJsonWebKeySetRequest
-	(*GetJsonWebKeySetResponse)(nil), // 17: cofactor.v1.GetJsonWebKeySetResponse
-	(*JsonWebKey)(nil),               // 18: cofactor.v1.JsonWebKey
-	(*RevokeTokenRequest)(nil),       // 19: cofactor.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),      // 20: cofactor.v1.RevokeTokenResponse
-	(*IntrospectTokenRequest)(nil),   // 21: cofactor.v1.IntrospectTokenRequest
-	(*IntrospectTokenResponse)(nil),  // 22: cofactor.v1.IntrospectTokenResponse
-	(*GetUserInfoRequest)(nil),       // 23: cofactor.v1.GetUserInfoRequest
-	(*GetUserInfoResponse)(nil),      // 24: cofactor.v1.GetUserInfoResponse
-	(*CheckOriginRequest)(nil),       // 25: cofactor.v1.CheckOriginRequest
-	(*CheckOriginResponse)(nil),      // 26: cofactor.v1.CheckOriginResponse
-	(*durationpb.Duration)(nil),      // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),    // 28: google.protobuf.Timestamp
-	(FactorKind)(0),                  // 29: cofactor.v1.FactorKind
+	(EnrollmentWay)(0),               // 0: cofactor.v1.EnrollmentWay
+	(*IssueTokenRequest)(nil),        // 1: cofactor.v1.IssueTokenRequest
+	(*TokenTarget)(nil),              // 2: cofactor.v1.TokenTarget
+	(*PasswordGrant)(nil),            // 3: cofactor.v1.PasswordGrant
+	(*PasswordRealmGrant)(nil),       // 4: cofactor.v1.PasswordRealmGrant
+	(*RefreshTokenGrant)(nil),        // 5: cofactor.v1.RefreshTokenGrant
+	(*MfaOtpGrant)(nil),              // 6: cofactor.v1.MfaOtpGrant
+	(*MfaOobGrant)(nil),              // 7: cofactor.v1.MfaOobGrant
+	(*MfaRecoveryCodeGrant)(nil),     // 8: cofactor.v1.MfaRecoveryCodeGrant
+	(*MfaWebAuthnGrant)(nil),         // 9: cofactor.v1.MfaWebAuthnGrant
+	(*VouchedGrant)(nil),             // 10: cofactor.v1.VouchedGrant
+	(*IssueTokenResponse)(nil),       // 11: cofactor.v1.IssueTokenResponse
+	(*Tokens)(nil),                   // 12: cofactor.v1.Tokens
+	(*MfaRequired)(nil),              // 13: cofactor.v1.MfaRequired
+	(*ChallengeRequirement)(nil),     // 14: cofactor.v1.ChallengeRequirement
+	(*EnrollRequirement)(nil),        // 15: cofactor.v1.EnrollRequirement
+	(*AnswerPending)(nil),            // 16: cofactor.v1.AnswerPending
+	(*GetJsonWebKeySetRequest)(nil),  // 17: cofactor.v1.GetJsonWebKeySetRequest
+	(*GetJsonWebKeySetResponse)(nil), // 18: cofactor.v1.GetJsonWebKeySetResponse
+	(*JsonWebKey)(nil),               // 19: cofactor.v1.JsonWebKey
+	(*RevokeTokenRequest)(nil),       // 20: cofactor.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 21: cofactor.v1.RevokeTokenResponse
+	(*IntrospectTokenRequest)(nil),   // 22: cofactor.v1.IntrospectTokenRequest
+	(*IntrospectTokenResponse)(nil),  // 23: cofactor.v1.IntrospectTokenResponse
+	(*GetUserInfoRequest)(nil),       // 24: cofactor.v1.GetUserInfoRequest
+	(*GetUserInfoResponse)(nil),      // 25: cofactor.v1.GetUserInfoResponse
+	(*CheckOriginRequest)(nil),       // 26: cofactor.v1.CheckOriginRequest
+	(*CheckOriginResponse)(nil),      // 27: cofactor.v1.CheckOriginResponse
+	(*durationpb.Duration)(nil),      // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),    // 29: google.protobuf.Timestamp
+	(FactorKind)(0),                  // 30: cofactor.v1.FactorKind
 }
 var file_cofactor_v1_tokens_proto_depIdxs = []int32{
-	2,  // 0: cofactor.v1.IssueTokenRequest.password:type_name -> cofactor.v1.PasswordGrant
-	3,  // 1: cofactor.v1.IssueTokenRequest.password_realm:type_name -> cofactor.v1.PasswordRealmGrant
-	4,  // 2: cofactor.v1.IssueTokenRequest.refresh_token:type_name -> cofactor.v1.RefreshTokenGrant
-	5,  // 3: cofactor.v1.IssueTokenRequest.mfa_otp:type_name -> cofactor.v1.MfaOtpGrant
-	6,  // 4: cofactor.v1.IssueTokenRequest.mfa_oob:type_name -> cofactor.v1.MfaOobGrant
-	7,  // 5: cofactor.v1.IssueTokenRequest.mfa_recovery_code:type_name -> cofactor.v1.MfaRecoveryCodeGrant
-	8,  // 6: cofactor.v1.IssueTokenRequest.mfa_webauthn:type_name -> cofactor.v1.MfaWebAuthnGrant
-	9,  // 7: cofactor.v1.IssueTokenRequest.vouched:type_name -> cofactor.v1.VouchedGrant
-	27, // 8: cofactor.v1.TokenTarget.max_age:type_name -> google.protobuf.Duration
-	1,  // 9: cofactor.v1.PasswordGrant.target:type_name -> cofactor.v1.TokenTarget
-	1,  // 10: cofactor.v1.PasswordRealmGrant.target:type_name -> cofactor.v1.TokenTarget
-	1,  // 11: cofactor.v1.RefreshTokenGrant.target:type_name -> cofactor.v1.TokenTarget
-	28, // 12: cofactor.v1.VouchedGrant.authenticate_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: cofactor.v1.VouchedGrant.target:type_name -> cofactor.v1.TokenTarget
-	11, // 14: cofactor.v1.IssueTokenResponse.tokens:type_name -> cofactor.v1.Tokens
-	12, // 15: cofactor.v1.IssueTokenResponse.mfa_required:type_name -> cofactor.v1.MfaRequired
-	15, // 16: cofactor.v1.IssueTokenResponse.answer_pending:type_name -> cofactor.v1.AnswerPending
-	27, // 17: cofactor.v1.Tokens.expires_in:type_name -> google.protobuf.Duration
-	28, // 18: cofactor.v1.Tokens.remember_expire_time:type_name -> google.protobuf.Timestamp
-	28, // 19: cofactor.v1.MfaRequired.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 20: cofactor.v1.MfaRequired.challenge:type_name -> cofactor.v1.ChallengeRequirement
-	14, // 21: cofactor.v1.MfaRequired.enroll:type_name -> cofactor.v1.EnrollRequirement
-	29, // 22: cofactor.v1.ChallengeRequirement.kinds:type_name -> cofactor.v1.FactorKind
-	29, // 23: cofactor.v1.EnrollRequirement.kinds:type_name -> cofactor.v1.FactorKind
-	27, // 24: cofactor.v1.AnswerPending.poll_interval:type_name -> google.protobuf.Duration
-	18, // 25: cofactor.v1.GetJsonWebKeySetResponse.keys:type_name -> cofactor.v1.JsonWebKey
-	0,  // 26: cofactor.v1.TokenService.IssueToken:input_type -> cofactor.v1.IssueTokenRequest
-	16, // 27: cofactor.v1.TokenService.GetJsonWebKeySet:input_type -> cofactor.v1.GetJsonWebKeySetRequest
-	19, // 28: cofactor.v1.TokenService.RevokeToken:input_type -> cofactor.v1.RevokeTokenRequest
-	21, // 29: cofactor.v1.TokenService.IntrospectToken:input_type -> cofactor.v1.IntrospectTokenRequest
-	23, // 30: cofactor.v1.TokenService.GetUserInfo:input_type -> cofactor.v1.GetUserInfoRequest
-	25, // 31: cofactor.v1.TokenService.CheckOrigin:input_type -> cofactor.v1.CheckOriginRequest
-	10, // 32: cofactor.v1.TokenService.IssueToken:output_type -> cofactor.v1.IssueTokenResponse
-	17, // 33: cofactor.v1.TokenService.GetJsonWebKeySet:output_type -> cofactor.v1.GetJsonWebKeySetResponse
-	20, // 34: cofactor.v1.TokenService.RevokeToken:output_type -> cofactor.v1.RevokeTokenResponse
-	22, // 35: cofactor.v1.TokenService.IntrospectToken:output_type -> cofactor.v1.IntrospectTokenResponse
-	24, // 36: cofactor.v1.TokenService.GetUserInfo:output_type -> cofactor.v1.GetUserInfoResponse
-	26, // 37: cofactor.v1.TokenService.CheckOrigin:output_type -> cofactor.v1.CheckOriginResponse
-	32, // [32:38] is the sub-list for method output_type
-	26, // [26:32] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	3,  // 0: cofactor.v1.IssueTokenRequest.password:type_name -> cofactor.v1.PasswordGrant
+	4,  // 1: cofactor.v1.IssueTokenRequest.password_realm:type_name -> cofactor.v1.PasswordRealmGrant
+	5,  // 2: cofactor.v1.IssueTokenRequest.refresh_token:type_name -> cofactor.v1.RefreshTokenGrant
+	6,  // 3: cofactor.v1.IssueTokenRequest.mfa_otp:type_name -> cofactor.v1.MfaOtpGrant
+	7,  // 4: cofactor.v1.IssueTokenRequest.mfa_oob:type_name -> cofactor.v1.MfaOobGrant
+	8,  // 5: cofactor.v1.IssueTokenRequest.mfa_recovery_code:type_name -> cofactor.v1.MfaRecoveryCodeGrant
+	9,  // 6: cofactor.v1.IssueTokenRequest.mfa_webauthn:type_name -> cofactor.v1.MfaWebAuthnGrant
+	10, // 7: cofactor.v1.IssueTokenRequest.vouched:type_name -> cofactor.v1.VouchedGrant
+	28, // 8: cofactor.v1.TokenTarget.max_age:type_name -> google.protobuf.Duration
+	2,  // 9: cofactor.v1.PasswordGrant.target:type_name -> cofactor.v1.TokenTarget
+	2,  // 10: cofactor.v1.PasswordRealmGrant.target:type_name -> cofactor.v1.TokenTarget
+	2,  // 11: cofactor.v1.RefreshTokenGrant.target:type_name -> cofactor.v1.TokenTarget
+	29, // 12: cofactor.v1.VouchedGrant.authenticate_time:type_name -> google.protobuf.Timestamp
+	2,  // 13: cofactor.v1.VouchedGrant.target:type_name -> cofactor.v1.TokenTarget
+	12, // 14: cofactor.v1.IssueTokenResponse.tokens:type_name -> cofactor.v1.Tokens
+	13, // 15: cofactor.v1.IssueTokenResponse.mfa_required:type_name -> cofactor.v1.MfaRequired
+	16, // 16: cofactor.v1.IssueTokenResponse.answer_pending:type_name -> cofactor.v1.AnswerPending
+	28, // 17: cofactor.v1.Tokens.expires_in:type_name -> google.protobuf.Duration
+	29, // 18: cofactor.v1.Tokens.remember_expire_time:type_name -> google.protobuf.Timestamp
+	29, // 19: cofactor.v1.MfaRequired.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 20: cofactor.v1.MfaRequired.challenge:type_name -> cofactor.v1.ChallengeRequirement
+	15, // 21: cofactor.v1.MfaRequired.enroll:type_name -> cofactor.v1.EnrollRequirement
+	30, // 22: cofactor.v1.ChallengeRequirement.kinds:type_name -> cofactor.v1.FactorKind
+	30, // 23: cofactor.v1.EnrollRequirement.kinds:type_name -> cofactor.v1.FactorKind
+	0,  // 24: cofactor.v1.EnrollRequirement.way:type_name -> cofactor.v1.EnrollmentWay
+	28, // 25: cofactor.v1.AnswerPending.poll_interval:type_name -> google.protobuf.Duration
+	19, // 26: cofactor.v1.GetJsonWebKeySetResponse.keys:type_name -> cofactor.v1.JsonWebKey
+	1,  // 27: cofactor.v1.TokenService.IssueToken:input_type -> cofactor.v1.IssueTokenRequest
+	17, // 28: cofactor.v1.TokenService.GetJsonWebKeySet:input_type -> cofactor.v1.GetJsonWebKeySetRequest
+	20, // 29: cofactor.v1.TokenService.RevokeToken:input_type -> cofactor.v1.RevokeTokenRequest
+	22, // 30: cofactor.v1.TokenService.IntrospectToken:input_type -> cofactor.v1.IntrospectTokenRequest
+	24, // 31: cofactor.v1.TokenService.GetUserInfo:input_type -> cofactor.v1.GetUserInfoRequest
+	26, // 32: cofactor.v1.TokenService.CheckOrigin:input_type -> cofactor.v1.CheckOriginRequest
+	11, // 33: cofactor.v1.TokenService.IssueToken:output_type -> cofactor.v1.IssueTokenResponse
+	18, // 34: cofactor.v1.TokenService.GetJsonWebKeySet:output_type -> cofactor.v1.GetJsonWebKeySetResponse
+	21, // 35: cofactor.v1.TokenService.RevokeToken:output_type -> cofactor.v1.RevokeTokenResponse
+	23, // 36: cofactor.v1.TokenService.IntrospectToken:output_type -> cofactor.v1.IntrospectTokenResponse
+	25, // 37: cofactor.v1.TokenService.GetUserInfo:output_type -> cofactor.v1.GetUserInfoResponse
+	27, // 38: cofactor.v1.TokenService.CheckOrigin:output_type -> cofactor.v1.CheckOriginResponse
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_cofactor_v1_tokens_proto_init() }
@@ -2326,13 +2418,14 @@ func file_cofactor_v1_tokens_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cofactor_v1_tokens_proto_rawDesc), len(file_cofactor_v1_tokens_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_cofactor_v1_tokens_proto_goTypes,
 		DependencyIndexes: file_cofactor_v1_tokens_proto_depIdxs,
+		EnumInfos:         file_cofactor_v1_tokens_proto_enumTypes,
 		MessageInfos:      file_cofactor_v1_tokens_proto_msgTypes,
 	}.Build()
 	File_cofactor_v1_tokens_proto = out.File

@@ -130,8 +130,9 @@ class AuthenticatorServiceServicer(object):
 
     def DeleteAuthenticator(self, request, context):
         """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-        enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-        access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+        enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+        enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+        token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
         Scope `remove:authenticators`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -55,8 +55,9 @@ class AuthenticatorServiceStub:
     """Changes the fields that `update_mask` names. Scope `enroll`."""
     DeleteAuthenticator: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.DeleteAuthenticatorRequest, _authenticators_pb2.DeleteAuthenticatorResponse]
     """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-    enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-    access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+    enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+    enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+    token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
     Scope `remove:authenticators`.
     """
     PairDevice: _grpc.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]
@@ -101,8 +102,9 @@ class AuthenticatorServiceAsyncStub(AuthenticatorServiceStub):
     """Changes the fields that `update_mask` names. Scope `enroll`."""
     DeleteAuthenticator: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.DeleteAuthenticatorRequest, _authenticators_pb2.DeleteAuthenticatorResponse]  # type: ignore[assignment]
     """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-    enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-    access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+    enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+    enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+    token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
     Scope `remove:authenticators`.
     """
     PairDevice: _aio.UnaryUnaryMultiCallable[_authenticators_pb2.PairDeviceRequest, _authenticators_pb2.PairDeviceResponse]  # type: ignore[assignment]
@@ -174,8 +176,9 @@ class AuthenticatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_authenticators_pb2.DeleteAuthenticatorResponse, _abc.Awaitable[_authenticators_pb2.DeleteAuthenticatorResponse]]:
         """Removes an authenticator, and with it the one it is linked to. Removing the last one leaves the user not
-        enrolled and removes the recovery code as well. What it opened ends with it: refresh tokens, remembered browsers,
-        access tokens. The access token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
+        enrolled and removes the recovery code as well; where the operator has the last one kept it is LAST_AUTHENTICATOR:
+        enroll another first. What it opened ends with it: refresh tokens, remembered browsers, access tokens. The access
+        token that removes it goes on. A repeated call answers AUTHENTICATOR_NOT_FOUND.
         Scope `remove:authenticators`.
         """
 

@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_ENROLLED: _ErrorReason.ValueType  # 41
     """The user has nothing that could answer; enroll an authenticator first."""
     ERROR_REASON_ASSOCIATION_REQUIRED: _ErrorReason.ValueType  # 42
-    """A challenge was asked for and the user is not enrolled."""
+    """A challenge was asked for and the user is not enrolled; this login may enroll."""
     ERROR_REASON_CHALLENGE_TYPE_UNSUPPORTED: _ErrorReason.ValueType  # 43
     """None of the user's authenticators answers a challenge of the wanted types."""
     ERROR_REASON_AUTHENTICATOR_TYPE_UNSUPPORTED: _ErrorReason.ValueType  # 44
@@ -85,7 +85,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_AUTHENTICATOR_UNDELETABLE: _ErrorReason.ValueType  # 47
     """The authenticator can't be removed: a verified profile address."""
     ERROR_REASON_ENROLLMENT_NOT_ALLOWED: _ErrorReason.ValueType  # 48
-    """This client or user enrolls by ticket or by a vouched login only."""
+    """This client or user enrolls by ticket or by a vouched login only. Metadata as of ENROLLMENT_BY_TICKET_ONLY;
+    `enrollment_way` is `vouched_login`.
+    """
     ERROR_REASON_TOO_MANY_AUTHENTICATORS: _ErrorReason.ValueType  # 49
     """As many authenticators that answer with a code as one user may hold are active."""
     ERROR_REASON_AUTHENTICATOR_REGISTERED: _ErrorReason.ValueType  # 50
@@ -185,6 +187,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
     ERROR_REASON_OPERATOR_TOKEN_EXPIRED: _ErrorReason.ValueType  # 122
     """The time of an operator's token (cofactor.admin.v1) is over; mint another."""
+    ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY: _ErrorReason.ValueType  # 130
+    """The user is not enrolled, and enrolls with a ticket only: after a reset, or since the client's users do. Metadata:
+    `enrollment_way` is `ticket`, `whom` says whom to ask, `contact` is the operator's COFACTOR_SUPPORT_CONTACT, if set.
+    """
+    ERROR_REASON_ENROLLMENT_NEEDS_LOGIN: _ErrorReason.ValueType  # 131
+    """The user is not enrolled, and this login began with a refresh token, which enrolls nothing: log in anew. Metadata:
+    `enrollment_way` is `new_login`.
+    """
+    ERROR_REASON_LAST_AUTHENTICATOR: _ErrorReason.ValueType  # 132
+    """It is the last authenticator that the user enrolled, and one is kept: enroll another, then remove this one."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. `ErrorInfo.reason` holds the name without `ERROR_REASON_`, such as `INVALID_OTP`.
@@ -240,7 +252,7 @@ ERROR_REASON_ALREADY_ENROLLED: ErrorReason.ValueType  # 40
 ERROR_REASON_NOT_ENROLLED: ErrorReason.ValueType  # 41
 """The user has nothing that could answer; enroll an authenticator first."""
 ERROR_REASON_ASSOCIATION_REQUIRED: ErrorReason.ValueType  # 42
-"""A challenge was asked for and the user is not enrolled."""
+"""A challenge was asked for and the user is not enrolled; this login may enroll."""
 ERROR_REASON_CHALLENGE_TYPE_UNSUPPORTED: ErrorReason.ValueType  # 43
 """None of the user's authenticators answers a challenge of the wanted types."""
 ERROR_REASON_AUTHENTICATOR_TYPE_UNSUPPORTED: ErrorReason.ValueType  # 44
@@ -252,7 +264,9 @@ ERROR_REASON_AUTHENTICATOR_NOT_FOUND: ErrorReason.ValueType  # 46
 ERROR_REASON_AUTHENTICATOR_UNDELETABLE: ErrorReason.ValueType  # 47
 """The authenticator can't be removed: a verified profile address."""
 ERROR_REASON_ENROLLMENT_NOT_ALLOWED: ErrorReason.ValueType  # 48
-"""This client or user enrolls by ticket or by a vouched login only."""
+"""This client or user enrolls by ticket or by a vouched login only. Metadata as of ENROLLMENT_BY_TICKET_ONLY;
+`enrollment_way` is `vouched_login`.
+"""
 ERROR_REASON_TOO_MANY_AUTHENTICATORS: ErrorReason.ValueType  # 49
 """As many authenticators that answer with a code as one user may hold are active."""
 ERROR_REASON_AUTHENTICATOR_REGISTERED: ErrorReason.ValueType  # 50
@@ -352,4 +366,14 @@ ERROR_REASON_ENROLLMENT_GONE: ErrorReason.ValueType  # 121
 """No enrollment of this ticket waits for the answer: it was replaced, its time is over, or it never was. Begin another."""
 ERROR_REASON_OPERATOR_TOKEN_EXPIRED: ErrorReason.ValueType  # 122
 """The time of an operator's token (cofactor.admin.v1) is over; mint another."""
+ERROR_REASON_ENROLLMENT_BY_TICKET_ONLY: ErrorReason.ValueType  # 130
+"""The user is not enrolled, and enrolls with a ticket only: after a reset, or since the client's users do. Metadata:
+`enrollment_way` is `ticket`, `whom` says whom to ask, `contact` is the operator's COFACTOR_SUPPORT_CONTACT, if set.
+"""
+ERROR_REASON_ENROLLMENT_NEEDS_LOGIN: ErrorReason.ValueType  # 131
+"""The user is not enrolled, and this login began with a refresh token, which enrolls nothing: log in anew. Metadata:
+`enrollment_way` is `new_login`.
+"""
+ERROR_REASON_LAST_AUTHENTICATOR: ErrorReason.ValueType  # 132
+"""It is the last authenticator that the user enrolled, and one is kept: enroll another, then remove this one."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

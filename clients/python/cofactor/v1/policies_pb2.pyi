@@ -208,6 +208,8 @@ class ExplainDecisionResponse(_message.Message):
     AUTHENTICATORS_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
     UNLOCK_TIME_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_WAY_FIELD_NUMBER: _builtins.int
+    KEEPS_LAST_AUTHENTICATOR_FIELD_NUMBER: _builtins.int
     outcome: Global___DecisionOutcome.ValueType
     """What the answer would be."""
     policy: Global___DecisionPolicy.ValueType
@@ -224,6 +226,12 @@ class ExplainDecisionResponse(_message.Message):
     """Whether the user has an authenticator, be it disabled."""
     source_known: _builtins.bool
     """Whether the user completed a login with a second factor from the source in the last 30 days."""
+    enrollment_way: _tokens_pb2.EnrollmentWay.ValueType
+    """How the user would enroll the first authenticator; set where the outcome is ENROLLMENT_REQUIRED."""
+    keeps_last_authenticator: _builtins.bool
+    """Whether the user may not remove the last authenticator (LAST_AUTHENTICATOR): COFACTOR_KEEP_LAST_AUTHENTICATOR, the
+    strict profile or a rule wants it kept.
+    """
     @_builtins.property
     def decided_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whose word that is: `user`, `client`, `deployment`, `mfa_audience`, `hook`, or ids of rules such as
@@ -272,10 +280,12 @@ class ExplainDecisionResponse(_message.Message):
         authenticators: _abc.Iterable[Global___AuthenticatorStanding] | None = ...,
         budgets: _abc.Iterable[Global___BudgetStanding] | None = ...,
         unlock_time: _timestamp_pb2.Timestamp | None = ...,
+        enrollment_way: _tokens_pb2.EnrollmentWay.ValueType = ...,
+        keeps_last_authenticator: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age", "unlock_time", b"unlock_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr", b"acr", "authenticators", b"authenticators", "budgets", b"budgets", "decided_by", b"decided_by", "enrolled", b"enrolled", "hook", b"hook", "kinds", b"kinds", "max_age", b"max_age", "may_be_remembered", b"may_be_remembered", "outcome", b"outcome", "policy", b"policy", "source_known", b"source_known", "two_kinds", b"two_kinds", "unlock_time", b"unlock_time", "wanted_by", b"wanted_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr", b"acr", "authenticators", b"authenticators", "budgets", b"budgets", "decided_by", b"decided_by", "enrolled", b"enrolled", "enrollment_way", b"enrollment_way", "hook", b"hook", "keeps_last_authenticator", b"keeps_last_authenticator", "kinds", b"kinds", "max_age", b"max_age", "may_be_remembered", b"may_be_remembered", "outcome", b"outcome", "policy", b"policy", "source_known", b"source_known", "two_kinds", b"two_kinds", "unlock_time", b"unlock_time", "wanted_by", b"wanted_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

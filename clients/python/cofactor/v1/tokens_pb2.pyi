@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EnrollmentWay:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EnrollmentWayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnrollmentWay.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENROLLMENT_WAY_UNSPECIFIED: _EnrollmentWay.ValueType  # 0
+    """Sent by servers of before; then `kinds` alone says whether this login enrolls."""
+    ENROLLMENT_WAY_AT_LOGIN: _EnrollmentWay.ValueType  # 1
+    """Within this login: EnrollAuthenticator with the mfa_token."""
+    ENROLLMENT_WAY_TICKET: _EnrollmentWay.ValueType  # 2
+    """With a ticket that an operator issues, and in no login: so after a reset, and at clients whose users enroll so."""
+    ENROLLMENT_WAY_VOUCHED_LOGIN: _EnrollmentWay.ValueType  # 3
+    """In a login that the client vouches for, or with a ticket."""
+    ENROLLMENT_WAY_NEW_LOGIN: _EnrollmentWay.ValueType  # 4
+    """In a new login: this one began with a refresh token, which enrolls nothing."""
+
+class EnrollmentWay(_EnrollmentWay, metaclass=_EnrollmentWayEnumTypeWrapper):
+    """How a user who is not enrolled enrolls the first authenticator."""
+
+ENROLLMENT_WAY_UNSPECIFIED: EnrollmentWay.ValueType  # 0
+"""Sent by servers of before; then `kinds` alone says whether this login enrolls."""
+ENROLLMENT_WAY_AT_LOGIN: EnrollmentWay.ValueType  # 1
+"""Within this login: EnrollAuthenticator with the mfa_token."""
+ENROLLMENT_WAY_TICKET: EnrollmentWay.ValueType  # 2
+"""With a ticket that an operator issues, and in no login: so after a reset, and at clients whose users enroll so."""
+ENROLLMENT_WAY_VOUCHED_LOGIN: EnrollmentWay.ValueType  # 3
+"""In a login that the client vouches for, or with a ticket."""
+ENROLLMENT_WAY_NEW_LOGIN: EnrollmentWay.ValueType  # 4
+"""In a new login: this one began with a refresh token, which enrolls nothing."""
+Global___EnrollmentWay: _TypeAlias = EnrollmentWay  # noqa: Y015
 
 @_typing.final
 class IssueTokenRequest(_message.Message):
@@ -608,18 +641,30 @@ class EnrollRequirement(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KINDS_FIELD_NUMBER: _builtins.int
+    WAY_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    way: Global___EnrollmentWay.ValueType
+    """How the user enrolls the first authenticator. EnrollAuthenticator, CreateChallenge and the MFA grants refuse this
+    login for the same reason.
+    """
+    contact: _builtins.str
+    """Whom the user asks for help, such as `help@example.com` or `https://help.example.com/`: COFACTOR_SUPPORT_CONTACT.
+    Set where a ticket would enroll; empty where the operator has set none.
+    """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_authenticators_pb2.FactorKind.ValueType]:
-        """Kinds that are on. Empty where the user enrolls by another way, such as a ticket."""
+        """Kinds that are on. Empty where the user enrolls by another way than this login: see `way`."""
 
     def __init__(
         self,
         *,
         kinds: _abc.Iterable[_authenticators_pb2.FactorKind.ValueType] | None = ...,
+        way: Global___EnrollmentWay.ValueType = ...,
+        contact: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "kinds", b"kinds", "way", b"way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,6 @@
 """PolicyService: questions in, explanations out."""
 
-from cofactor.v1 import authenticators_pb2
+from cofactor.v1 import authenticators_pb2, tokens_pb2
 from cofactor.v1 import policies_pb2 as pb
 
 from cofactor_server.domain.authenticators import State
@@ -14,7 +14,7 @@ from cofactor_server.domain.explanations import (
 )
 from cofactor_server.domain.users import MfaPolicy
 from cofactor_server.rpc.convert.fields import ID_LENGTH, NAME, VISIBLE, Fields, duration, timestamp
-from cofactor_server.rpc.convert.tokens import REALM_LENGTH, USERNAME_LENGTH, token_target
+from cofactor_server.rpc.convert.tokens import ENROLLMENT_WAYS, REALM_LENGTH, USERNAME_LENGTH, token_target
 from cofactor_server.rpc.source import counted
 
 ADDRESS_LENGTH = 64  # an IPv6 address with a zone
@@ -78,6 +78,7 @@ def question(request: pb.ExplainDecisionRequest) -> DecisionQuestion:
 def explained(value: Explanation) -> pb.ExplainDecisionResponse:
     """Return an explanation as the wire has it."""
     ruling, wanted, now = value.ruling, value.wanted, value.now
+    way = value.enrollment_way
     return pb.ExplainDecisionResponse(
         outcome=_OUTCOMES[value.consequence],
         policy=_POLICIES[ruling.policy],
@@ -94,6 +95,8 @@ def explained(value: Explanation) -> pb.ExplainDecisionResponse:
         authenticators=[_authenticator(standing, now) for standing in value.authenticators],
         budgets=[_budget(standing) for standing in value.budgets],
         unlock_time=timestamp(now + value.wait) if value.wait else None,
+        enrollment_way=ENROLLMENT_WAYS[way] if way is not None else tokens_pb2.ENROLLMENT_WAY_UNSPECIFIED,
+        keeps_last_authenticator=value.keeps_last_authenticator,
     )
 
 

@@ -21,6 +21,7 @@ from cofactor_server.domain.grants import (
     VouchedGrant,
 )
 from cofactor_server.domain.requests import Introspection, UserInfo
+from cofactor_server.domain.users import EnrollmentWay
 from cofactor_server.domain.values import replace
 from cofactor_server.errors import MissingParameter, UnsupportedGrantType
 from cofactor_server.rpc.convert import kinds
@@ -57,6 +58,12 @@ ACR_VALUES = 8
 ACR_LENGTH = 256
 MAX_AGE = 10 * 366 * 86_400  # seconds
 
+ENROLLMENT_WAYS = {
+    EnrollmentWay.AT_LOGIN: pb.ENROLLMENT_WAY_AT_LOGIN,
+    EnrollmentWay.TICKET: pb.ENROLLMENT_WAY_TICKET,
+    EnrollmentWay.VOUCHED_LOGIN: pb.ENROLLMENT_WAY_VOUCHED_LOGIN,
+    EnrollmentWay.NEW_LOGIN: pb.ENROLLMENT_WAY_NEW_LOGIN,
+}
 _JSON_WEB_KEY = tuple(field.name for field in pb.JsonWebKey.DESCRIPTOR.fields)
 
 
@@ -243,7 +250,11 @@ def outcome(value: Outcome) -> pb.IssueTokenResponse:
                 recovery_code=value.recovery_code,
             )
             if value.enroll:
-                required.enroll.CopyFrom(pb.EnrollRequirement(kinds=kinds.all_to_wire(value.kinds)))
+                required.enroll.CopyFrom(
+                    pb.EnrollRequirement(
+                        kinds=kinds.all_to_wire(value.kinds), way=ENROLLMENT_WAYS[value.way], contact=value.contact
+                    )
+                )
             else:
                 required.challenge.CopyFrom(pb.ChallengeRequirement(kinds=kinds.all_to_wire(value.kinds)))
             return pb.IssueTokenResponse(mfa_required=required)

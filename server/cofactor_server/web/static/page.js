@@ -267,6 +267,9 @@ ticket = new URLSearchParams(location.search).get("ticket") ?? "";
 history.replaceState(null, "", location.pathname);
 try {
   await load();
+  const contact = document.querySelector("meta[name=contact]").content;
+  if (contact) $("contact").textContent = text("contact", { contact });
+  else $("contact").remove();
   if (ticket) await during(open);
   else showEnd(text("ended_more"));
 } catch {

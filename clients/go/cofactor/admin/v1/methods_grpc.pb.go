@@ -47,18 +47,20 @@ type AuthenticationMethodServiceClient interface {
 	// already is AUTHENTICATOR_REGISTERED; more than five that are answered with codes are TOO_MANY_AUTHENTICATORS; a kind
 	// that is not served is FACTOR_DISABLED.
 	AddAuthenticationMethod(ctx context.Context, in *AddAuthenticationMethodRequest, opts ...grpc.CallOption) (*AddAuthenticationMethodResponse, error)
-	// Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+	// Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+	// the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
 	// Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
 	// role `admin`.
 	ReplaceAuthenticationMethods(ctx context.Context, in *ReplaceAuthenticationMethodsRequest, opts ...grpc.CallOption) (*ReplaceAuthenticationMethodsResponse, error)
 	// Changes what `update_mask` names: `name`, `preferred`. Scope `update:authentication_methods`.
 	UpdateAuthenticationMethod(ctx context.Context, in *UpdateAuthenticationMethodRequest, opts ...grpc.CallOption) (*UpdateAuthenticationMethodResponse, error)
 	// Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-	// ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-	// `delete:authentication_methods`.
+	// ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+	// verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
 	DeleteAuthenticationMethod(ctx context.Context, in *DeleteAuthenticationMethodRequest, opts ...grpc.CallOption) (*DeleteAuthenticationMethodResponse, error)
 	// Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-	// browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+	// browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+	// Scope `delete:authentication_methods`.
 	DeleteAuthenticationMethods(ctx context.Context, in *DeleteAuthenticationMethodsRequest, opts ...grpc.CallOption) (*DeleteAuthenticationMethodsResponse, error)
 }
 
@@ -159,18 +161,20 @@ type AuthenticationMethodServiceServer interface {
 	// already is AUTHENTICATOR_REGISTERED; more than five that are answered with codes are TOO_MANY_AUTHENTICATORS; a kind
 	// that is not served is FACTOR_DISABLED.
 	AddAuthenticationMethod(context.Context, *AddAuthenticationMethodRequest) (*AddAuthenticationMethodResponse, error)
-	// Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+	// Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+	// the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
 	// Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
 	// role `admin`.
 	ReplaceAuthenticationMethods(context.Context, *ReplaceAuthenticationMethodsRequest) (*ReplaceAuthenticationMethodsResponse, error)
 	// Changes what `update_mask` names: `name`, `preferred`. Scope `update:authentication_methods`.
 	UpdateAuthenticationMethod(context.Context, *UpdateAuthenticationMethodRequest) (*UpdateAuthenticationMethodResponse, error)
 	// Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-	// ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-	// `delete:authentication_methods`.
+	// ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+	// verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
 	DeleteAuthenticationMethod(context.Context, *DeleteAuthenticationMethodRequest) (*DeleteAuthenticationMethodResponse, error)
 	// Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-	// browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+	// browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+	// Scope `delete:authentication_methods`.
 	DeleteAuthenticationMethods(context.Context, *DeleteAuthenticationMethodsRequest) (*DeleteAuthenticationMethodsResponse, error)
 	mustEmbedUnimplementedAuthenticationMethodServiceServer()
 }

@@ -108,7 +108,8 @@ class AuthenticationMethodServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceAuthenticationMethods(self, request, context):
-        """Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+        """Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+        the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
         Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
         role `admin`.
         """
@@ -125,8 +126,8 @@ class AuthenticationMethodServiceServicer(object):
 
     def DeleteAuthenticationMethod(self, request, context):
         """Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-        ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-        `delete:authentication_methods`.
+        ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+        verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,8 @@ class AuthenticationMethodServiceServicer(object):
 
     def DeleteAuthenticationMethods(self, request, context):
         """Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-        browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+        browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+        Scope `delete:authentication_methods`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

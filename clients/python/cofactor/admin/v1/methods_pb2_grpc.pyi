@@ -50,7 +50,8 @@ class AuthenticationMethodServiceStub:
     that is not served is FACTOR_DISABLED.
     """
     ReplaceAuthenticationMethods: _grpc.UnaryUnaryMultiCallable[_methods_pb2.ReplaceAuthenticationMethodsRequest, _methods_pb2.ReplaceAuthenticationMethodsResponse]
-    """Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+    """Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+    the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
     Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
     role `admin`.
     """
@@ -58,12 +59,13 @@ class AuthenticationMethodServiceStub:
     """Changes what `update_mask` names: `name`, `preferred`. Scope `update:authentication_methods`."""
     DeleteAuthenticationMethod: _grpc.UnaryUnaryMultiCallable[_methods_pb2.DeleteAuthenticationMethodRequest, _methods_pb2.DeleteAuthenticationMethodResponse]
     """Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-    ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-    `delete:authentication_methods`.
+    ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+    verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
     """
     DeleteAuthenticationMethods: _grpc.UnaryUnaryMultiCallable[_methods_pb2.DeleteAuthenticationMethodsRequest, _methods_pb2.DeleteAuthenticationMethodsResponse]
     """Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-    browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+    browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+    Scope `delete:authentication_methods`.
     """
 
 @_typing.type_check_only
@@ -88,7 +90,8 @@ class AuthenticationMethodServiceAsyncStub(AuthenticationMethodServiceStub):
     that is not served is FACTOR_DISABLED.
     """
     ReplaceAuthenticationMethods: _aio.UnaryUnaryMultiCallable[_methods_pb2.ReplaceAuthenticationMethodsRequest, _methods_pb2.ReplaceAuthenticationMethodsResponse]  # type: ignore[assignment]
-    """Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+    """Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+    the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
     Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
     role `admin`.
     """
@@ -96,12 +99,13 @@ class AuthenticationMethodServiceAsyncStub(AuthenticationMethodServiceStub):
     """Changes what `update_mask` names: `name`, `preferred`. Scope `update:authentication_methods`."""
     DeleteAuthenticationMethod: _aio.UnaryUnaryMultiCallable[_methods_pb2.DeleteAuthenticationMethodRequest, _methods_pb2.DeleteAuthenticationMethodResponse]  # type: ignore[assignment]
     """Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-    ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-    `delete:authentication_methods`.
+    ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+    verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
     """
     DeleteAuthenticationMethods: _aio.UnaryUnaryMultiCallable[_methods_pb2.DeleteAuthenticationMethodsRequest, _methods_pb2.DeleteAuthenticationMethodsResponse]  # type: ignore[assignment]
     """Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-    browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+    browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+    Scope `delete:authentication_methods`.
     """
 
 class AuthenticationMethodServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -147,7 +151,8 @@ class AuthenticationMethodServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _methods_pb2.ReplaceAuthenticationMethodsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_methods_pb2.ReplaceAuthenticationMethodsResponse, _abc.Awaitable[_methods_pb2.ReplaceAuthenticationMethodsResponse]]:
-        """Replaces all methods, recovery codes among them, in one transaction; with none it is DeleteAuthenticationMethods.
+        """Replaces all methods in one transaction; with none it is DeleteAuthenticationMethods, and LAST_AUTHENTICATOR where
+        the last one is kept. The recovery code of a user who is enrolled stays: RegenerateRecoveryCode makes another.
         Refusals as of AddAuthenticationMethod, and then nothing has changed. Scope `update:authentication_methods`, and the
         role `admin`.
         """
@@ -167,8 +172,8 @@ class AuthenticationMethodServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_methods_pb2.DeleteAuthenticationMethodResponse, _abc.Awaitable[_methods_pb2.DeleteAuthenticationMethodResponse]]:
         """Removes a method and what it is linked to. Whoever is left with none loses the recovery codes too, and enrolls by
-        ticket only until then. A verified profile address is AUTHENTICATOR_UNDELETABLE. Scope
-        `delete:authentication_methods`.
+        ticket only until then; where the last one is kept it is LAST_AUTHENTICATOR: add another first, or reset the user. A
+        verified profile address is AUTHENTICATOR_UNDELETABLE. Scope `delete:authentication_methods`.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +183,8 @@ class AuthenticationMethodServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_methods_pb2.DeleteAuthenticationMethodsResponse, _abc.Awaitable[_methods_pb2.DeleteAuthenticationMethodsResponse]]:
         """Resets a user, as `cofactor users reset-mfa` does: removes every method, ends every token issued before, forgets
-        browsers; from then on the user enrolls by ticket only. Scope `delete:authentication_methods`.
+        browsers; from then on the user enrolls by ticket only. The last one is not kept here: that is what a reset is for.
+        Scope `delete:authentication_methods`.
         """
 
 def add_AuthenticationMethodServiceServicer_to_server(servicer: AuthenticationMethodServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
