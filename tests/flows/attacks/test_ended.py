@@ -404,7 +404,7 @@ async def test_where_policy_asks_for_more_by_now_a_refresh_asks_too(
 
     login = a(MfaRequired, await api.refresh(client, tokens.refresh_token))
 
-    assert (login.wants, await reason(api.enroll(login.mfa_token))) == ("enroll", "ENROLLMENT_NOT_ALLOWED")
+    assert (login.wants, await reason(api.enroll(login.mfa_token))) == ("enroll", "ENROLLMENT_NEEDS_LOGIN")
     await world.app.policies.remove(rule.id)
     assert await outcome(api.refresh(client, tokens.refresh_token)) == ""  # nothing was used up
 
