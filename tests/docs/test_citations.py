@@ -15,6 +15,14 @@ DOCS = ROOT / "docs"
 SERVER = ROOT / "server" / "cofactor_server"
 KINDS = {".go", ".java", ".js", ".md", ".proto", ".py", ".rs", ".sh", ".toml", ".ts", ".yaml", ".yml"}
 
+# A citation may go on in the next line, behind the mark of a comment.
+_GAP = r"[\s#/*]"
+OLD = re.compile(
+    rf"\bsecurity(\.md)?`?{_GAP}+\d"
+    rf"|\b(contract(-2)?|design)(\.md)?`?(,|:)?{_GAP}+\(?((parts?|sections?|item|items){_GAP}+)?\d"
+    r"|\(contract\b|\bcontract \(\d|\bcontract\.md|\bcontract-2\b|\bdesign\.md|\bdesign part\b",
+    re.IGNORECASE,
+)
 CITED = {
     "ADR": re.compile(r"\bADR-(\d+)"),
     "W": re.compile(r"(?<![\w.])W(\d+(?:\.\d+)*)\b"),
@@ -62,6 +70,10 @@ def test_every_citation_opens(kind: str) -> None:
     assert not lost
 
 
+def test_nothing_cites_documents_outside_the_repository() -> None:
+    assert not [f"{name}: {match[0]}" for name, text in sources().items() for match in OLD.finditer(text)]
+
+
 def test_a_decisions_number_is_in_its_name_and_title() -> None:
     pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
@@ -83,7 +95,9 @@ def test_numbers_are_given_once() -> None:
     assert tuple(f"S{number}" for number in range(1, len(REQUIREMENTS) + 1)) == REQUIREMENTS
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]), ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
     lost = []

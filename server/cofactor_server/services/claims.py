@@ -43,7 +43,7 @@ class AccessTokens:
     def claims(self, token: str) -> AccessClaims | None:
         """Return what a token says that is signed by us and whose time is now; None otherwise.
 
-        Whether its user still stands behind it (security.md 7) is for the caller to ask.
+        Whether its user still stands behind it (ADR-7) is for the caller to ask.
         """
         try:
             claims = msgspec.convert(self._signer.verify(token, typ=ACCESS_TOKEN_TYPE), AccessClaims)
