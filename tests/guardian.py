@@ -1,4 +1,4 @@
-"""A phone with a Guardian app, written from contract section 13 alone: nothing of it is the server's.
+"""A phone with a Guardian app, written from W13 alone: nothing of it is the server's.
 
 Signatures are made by hand (RFC 8017 section 8.2.1): a mistake that both sides share would prove nothing.
 """

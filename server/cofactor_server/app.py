@@ -111,7 +111,7 @@ class Configuration:
     listen_url: str = field(default="", repr=False)
     """Where PostgreSQL is without a pooler between, for signals between replicas; empty to find out by looking."""
     demo: bool = False
-    """Whether this is the demo, whose databases no server opens, and the other way round (security.md 12)."""
+    """Whether this is the demo, whose databases no server opens, and the other way round (ADR-12)."""
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
     factors: Sequence[Registered] = ()

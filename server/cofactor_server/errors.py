@@ -1,4 +1,4 @@
-"""What can go wrong, and the one table that says how each edge presents it (contract section 8)."""
+"""What can go wrong, and the one table that says how each edge presents it (W8)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

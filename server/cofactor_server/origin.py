@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Origin:
-    """The HTTP client behind an in-process call (security.md 11).
+    """The HTTP client behind an in-process call (ADR-11).
 
     Parameters:
         source: the client's network address as the HTTP edge determined it, e.g. `203.0.113.7`.

@@ -1,4 +1,4 @@
-"""A server that is killed in the middle of its work: what it answered stands (design part 6, law 4)."""
+"""A server that is killed in the middle of its work: what it answered stands (ADR-45)."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What every factor promises, plugins included: the contract of design part 5."""
+"""What every factor promises, plugins included (ADR-47)."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What devices of the Guardian wire sign, and what is not taken for it (security.md 17, contract section 13)."""
+"""What devices of the Guardian wire sign, and what is not taken for it (ADR-17, W13)."""
 
 import base64
 import hashlib

@@ -240,7 +240,7 @@ class RestApi:
 
 
 def _refused(response: httpx2.Response) -> Refused:
-    """Return a REST error; a challenge beside it would be shown in its place by auth-js (contract section 1.3)."""
+    """Return a REST error; a challenge beside it would be shown in its place by auth-js (W1.3)."""
     assert "www-authenticate" not in response.headers or response.request.url.path == "/userinfo"
     return refusal_in(response)
 

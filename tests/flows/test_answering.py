@@ -1,4 +1,4 @@
-"""A challenge answered by one party and redeemed by another (design part 5)."""
+"""A challenge answered by one party and redeemed by another (ADR-46)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace

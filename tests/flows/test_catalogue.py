@@ -1,4 +1,4 @@
-"""The catalogue of errors, contract section 8: one table over both edges, every literal spelled out.
+"""The catalogue of errors, W8: one table over both edges, every literal spelled out.
 
 The table of the server is not looked at: what stands here is what the contract says, reached as a caller reaches it.
 """

@@ -1,4 +1,4 @@
-"""The acceptance checklist of the HTTP wire, contract section 16, item by item: bodies as SDKs send and read them.
+"""The acceptance checklist of the HTTP wire, W16, item by item: bodies as SDKs send and read them.
 
 Tests are named by their item. Beside them stand item 10, the literals (`test_catalogue.py`, and for a refused push
 under both settings `tests/rest/test_errors.py`), 13, management (`tests/management/test_checklist.py`), 14, Guardian's

@@ -1,4 +1,4 @@
-"""Codes by text message, call and mail, from the first login on: contract sections 4 to 9."""
+"""Codes by text message, call and mail, from the first login on: W4 to W9."""
 
 import asyncio
 

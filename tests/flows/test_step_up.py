@@ -1,4 +1,4 @@
-"""Step-up: a client says how strong and how fresh an authentication has to be (S127 to S134, security.md 15)."""
+"""Step-up: a client says how strong and how fresh an authentication has to be (S127 to S134, ADR-15)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A challenge that is watched: its state now and at every change, for its login alone (security.md 20)."""
+"""A challenge that is watched: its state now and at every change, for its login alone (ADR-20)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

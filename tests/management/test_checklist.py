@@ -1,4 +1,4 @@
-"""Item 13 of the acceptance checklist, contract section 16: management. What is behind each is in the files beside."""
+"""Item 13 of the acceptance checklist, W16.13: management. What is behind each is in the files beside."""
 
 from tests.management.desk import APP_SECRET, NUMBER, Desk
 

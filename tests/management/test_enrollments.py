@@ -1,4 +1,4 @@
-"""Tickets, enrollments, recovery codes and browsers, in the shapes of contract section 10.2."""
+"""Tickets, enrollments, recovery codes and browsers, in the shapes of W10.2."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Factors and policies: in the shapes of contract section 10.1, and followed by whoever logs in."""
+"""Factors and policies: in the shapes of W10.1, and followed by whoever logs in."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A user's authentication methods, in the shapes of contract section 10.3."""
+"""A user's authentication methods, in the shapes of W10.3."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Who may do what with which token (security.md 5), over HTTP and over gRPC."""
+"""Who may do what with which token (ADR-5), over HTTP and over gRPC."""
 
 import io
 from typing import Any

@@ -17,7 +17,7 @@ from tests.rest.schemas import faults
 
 ISSUER = "https://mfa.example.com/"
 DEVICES = ("/appliance-mfa/", "/rich-consents/", "/api/enroll", "/api/resolve-transaction", "/api/device-accounts/")
-"""Paths of Guardian apps, whose errors have a shape of their own (contract section 1.4)."""
+"""Paths of Guardian apps, whose errors have a shape of their own (W1.4)."""
 PUBLIC = ("/oauth/", "/mfa/", *DEVICES)
 
 Connect = Callable[..., httpx2.AsyncClient]
@@ -29,7 +29,7 @@ def _described(app: HttpApplication) -> dict[str, Any]:
 
 
 class DescribedTransport(httpx2.ASGITransport):
-    """Fails the test on an answer that the document does not describe, or without the headers of section 1.3."""
+    """Fails the test on an answer that the document does not describe, or without the headers of W1.3."""
 
     def __init__(self, app: HttpApplication, **options: Any) -> None:
         super().__init__(app=app, **options)

@@ -25,7 +25,7 @@ FILLED = {
     "whom": "help@example.com",
 }
 
-# Contract section 8, and for the rest our decision. RFC 6749 would have 400 for all that is not marked 401 there:
+# W8, and for the rest our decision. RFC 6749 would have 400 for all that is not marked 401 there:
 # each other status here is a difference that Auth0's SDKs expect (S144).
 TEXTS: dict[str, tuple[int, str, str]] = {
     "INVALID_REQUEST": (400, "invalid_request", "The request is malformed."),
@@ -150,7 +150,7 @@ async def test_retry_after_is_a_whole_number_of_seconds(
 async def test_a_refused_push_is_the_error_that_was_configured(
     api: FakeApi, connect: Connect, setting: str, status: int
 ) -> None:
-    """Contract section 17, item 1."""
+    """W17.1."""
     api.refuse("CHALLENGE_DENIED")
 
     response = await connect(push_rejected=setting).post("/oauth/token", json=GRANT)

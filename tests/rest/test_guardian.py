@@ -1,4 +1,4 @@
-"""The wire of Guardian apps (contract section 13): paths, headers, bodies, and errors in a shape of their own."""
+"""The wire of Guardian apps (W13): paths, headers, bodies, and errors in a shape of their own."""
 
 from typing import Any
 

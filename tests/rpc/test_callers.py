@@ -1,4 +1,4 @@
-"""Every RPC against every kind of caller (security.md 5)."""
+"""Every RPC against every kind of caller (ADR-5)."""
 
 import asyncio
 import base64

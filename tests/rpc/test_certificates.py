@@ -1,4 +1,4 @@
-"""Clients that are known by their certificates, over a real socket (RFC 8705, security.md 18)."""
+"""Clients that are known by their certificates, over a real socket (RFC 8705, ADR-18)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

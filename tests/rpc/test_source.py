@@ -1,4 +1,4 @@
-"""Where a call comes from (security.md 11)."""
+"""Where a call comes from (ADR-11)."""
 
 from pathlib import Path
 

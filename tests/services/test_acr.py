@@ -1,4 +1,4 @@
-"""What an authentication amounts to: one table (security.md 14)."""
+"""What an authentication amounts to: one table (ADR-14)."""
 
 import pytest
 from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, PAPE_MULTI_FACTOR, Level, authentication, level_of

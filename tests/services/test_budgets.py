@@ -1,4 +1,4 @@
-"""How many wrong codes are borne, and from whom (security.md 9)."""
+"""How many wrong codes are borne, and from whom (ADR-9)."""
 
 import pytest
 from cofactor_server.domain.budgets import FAILED_CODES, SOURCE_FAILED_CODES, STRANGER_FAILURES_PER_DAY, Bucket, Guard

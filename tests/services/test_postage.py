@@ -1,4 +1,4 @@
-"""What messages are counted in, on both databases and at two replicas at once (contract section 8, S204)."""
+"""What messages are counted in, on both databases and at two replicas at once (W8, S204)."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What @auth0/auth0-auth-js does beside MFA, and what it makes of refusals (contract section 14)."""
+"""What @auth0/auth0-auth-js does beside MFA, and what it makes of refusals (W14)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Login, enrollment, challenge and verification with every SDK that has an MFA client (contract sections 14 and 16)."""
+"""Login, enrollment, challenge and verification with every SDK that has an MFA client (W14 and W16)."""
 
 import pytest
 

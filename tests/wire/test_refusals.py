@@ -1,4 +1,4 @@
-"""The errors that applications branch on, as each SDK hands them on: literals to the letter (contract section 8)."""
+"""The errors that applications branch on, as each SDK hands them on: literals to the letter (W8)."""
 
 import pytest
 

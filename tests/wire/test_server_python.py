@@ -1,4 +1,4 @@
-"""What auth0-server-python does beside its MFA client: it keeps a login, and steps up (contract section 14)."""
+"""What auth0-server-python does beside its MFA client: it keeps a login, and steps up (W14)."""
 
 import warnings
 from typing import Any

@@ -1,4 +1,4 @@
-"""What @auth0/auth0-spa-js does beside verifying: it keeps tokens and refreshes them silently (contract section 14)."""
+"""What @auth0/auth0-spa-js does beside verifying: it keeps tokens and refreshes them silently (W14)."""
 
 import pytest
 

@@ -21,7 +21,7 @@ TOKEN_LIFE = 40 * MINUTE
 GUARDIAN_CATEGORY = "com.auth0.notification.authentication"
 """Names the buttons that a Guardian app shows beside a push."""
 TRANSACTION = "txtkn"
-"""A member that only a push to a Guardian app has, and `OBJECTS` are those that are no texts there (contract 13.5)."""
+"""A member that only a push to a Guardian app has, and `OBJECTS` are those that are no texts there (W13.5)."""
 OBJECTS = frozenset({"s", "l"})
 
 _DEVICE = re.compile(r"[0-9a-fA-F]{32,200}")

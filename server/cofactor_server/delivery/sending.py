@@ -1,4 +1,4 @@
-"""Sends messages: written in the user's language, carried by a provider, within a time limit (security.md 21).
+"""Sends messages: written in the user's language, carried by a provider, within a time limit (ADR-21).
 
 A message is tried again only where the provider certainly did not take it, so that one challenge sends one message.
 """

@@ -1,4 +1,4 @@
-"""`cofactor demo`: everything on, for this machine only (security.md 12). Imported by `cli` alone."""
+"""`cofactor demo`: everything on, for this machine only (ADR-12). Imported by `cli` alone."""
 
 from cofactor_server.demo.running import run
 from cofactor_server.demo.written import Demo, read

@@ -1,4 +1,4 @@
-"""The demo: loopback only, every credential drawn at random per state folder, MFA always asked for (security.md 12).
+"""The demo: loopback only, every credential drawn at random per state folder, MFA always asked for (ADR-12).
 
 Imported by `cli` alone. Its databases carry a mark: `serve` refuses them, and the demo refuses others.
 """

@@ -1,4 +1,4 @@
-"""`cofactor demo --test`: what tests need, and nothing that serves has (security.md 12).
+"""`cofactor demo --test`: what tests need, and nothing that serves has (ADR-12).
 
 A clock that is moved forward, messages over gRPC, and a listener that demands a client certificate.
 """

@@ -1,4 +1,4 @@
-"""What an authentication amounts to: facts in, acr and amr out (security.md 14, RFC 8176)."""
+"""What an authentication amounts to: facts in, acr and amr out (ADR-14, RFC 8176)."""
 
 from collections.abc import Iterable
 from enum import IntEnum

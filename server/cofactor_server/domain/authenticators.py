@@ -10,12 +10,12 @@ from cofactor_server.domain.values import Secret, Value, each, replace
 from cofactor_server.seams import ALPHANUMERIC, MINUTE, Entropy
 
 PENDING_LIFE = 10 * MINUTE
-"""A pending authenticator is gone this long after it was made (security.md 3, S36)."""
+"""A pending authenticator is gone this long after it was made (ADR-3, S36)."""
 PENDING_PER_LOGIN = 5
 PENDING_PER_USER = 15
 """Over all of a user's logins, which cost a password each; the oldest gives way."""
 ACTIVE_CODE_AUTHENTICATORS = 5
-"""How many that answer with a typed code one user may hold (security.md 9)."""
+"""How many that answer with a typed code one user may hold (ADR-9)."""
 NAME_LENGTH = 64
 _SUFFIX_LENGTH = 16
 
@@ -87,7 +87,7 @@ class Authenticator(Value, frozen=True):
 
 
 def enrolled(authenticators: Iterable[Authenticator]) -> bool:
-    """Tell whether a user is enrolled (security.md 1).
+    """Tell whether a user is enrolled (ADR-1).
 
     Confirmed and not removed is enough: an authenticator that failures disabled, or of a kind that is switched off,
     still counts, so that exhausting it never opens the way to enroll another. Recovery codes do not count, and neither
@@ -122,7 +122,7 @@ def offered_order(authenticators: Iterable[Authenticator]) -> list[Authenticator
 
 
 def new_suffix(entropy: Entropy) -> str:
-    """Return the end of an authenticator's id, which the two of one telephone share (contract section 6)."""
+    """Return the end of an authenticator's id, which the two of one telephone share (W6)."""
     return entropy.choose(ALPHANUMERIC, _SUFFIX_LENGTH)
 
 

@@ -4,7 +4,7 @@ from cofactor_server.domain.values import Value
 from cofactor_server.seams import DAY
 
 MOST_DAYS = 30
-"""Security.md 13."""
+"""ADR-13."""
 
 
 class Browser(Value, frozen=True):

@@ -1,4 +1,4 @@
-"""Guess budgets: how many wrong codes are borne, and from whom (security.md 9, contract section 8)."""
+"""Guess budgets: how many wrong codes are borne, and from whom (ADR-9, W8)."""
 
 from cofactor_server.domain.values import Value, replace
 from cofactor_server.errors import Quota
@@ -64,7 +64,7 @@ class Charge(Value, frozen=True):
 
 PHONE_SENDS = Bucket(size=10, refill=HOUR)
 EMAIL_SENDS = Bucket(size=20, refill=MINUTE)
-"""Messages to one user, over all of the user's addresses (contract section 8)."""
+"""Messages to one user, over all of the user's addresses (W8)."""
 PUSH_SENDS = Bucket(size=5, refill=MINUTE // 5)
 """Prompts on the devices of one user, likewise."""
 CLIENT_SENDS = Bucket(size=1_000, refill=HOUR // 1_000)
@@ -100,7 +100,7 @@ SOURCE_FAILED_CODES = Bucket(size=100, refill=6 * MINUTE // 10)
 
 
 LOGINS = Bucket(size=10, refill=6 * MINUTE)
-"""Wrong passwords for one name, from strangers; the owner's sources have as many of their own (security.md 22)."""
+"""Wrong passwords for one name, from strangers; the owner's sources have as many of their own (ADR-22)."""
 SOURCE_LOGINS = Bucket(size=100, refill=6 * MINUTE // 10)
 """Wrong passwords from one source, over all names."""
 SOURCE_TICKETS = SOURCE_LOGINS

@@ -40,8 +40,8 @@ class Caller(Value, frozen=True):
     `client` is authenticated where it is confidential. `login` comes from an mfa_token, `access` from an access
     token for the MFA audience, `device` from a device's key, `ticket` from an operator, who is `operator` when calling;
     at most one of the five is set.
-    `source` is the end user's network address in its counted form, or empty where nobody vouches for one (security.md
-    11).
+    `source` is the end user's network address in its counted form, or empty where nobody vouches for one
+    (ADR-11).
     """
 
     client: Client | None = None

@@ -7,7 +7,7 @@ from cofactor_server.domain.values import Secret, Value, replace
 from cofactor_server.seams import MINUTE, SECOND
 
 CHALLENGE_LIFE = 5 * MINUTE
-"""Contract section 2; well inside the ten minutes of S8."""
+"""W2; well inside the ten minutes of S8."""
 
 PENDING_PER_USER = 10
 """How many of one user's wait for an answer at once, over all logins; the oldest gives way."""
@@ -53,7 +53,7 @@ class Standing(StrEnum):
 
 
 class Challenge(Value, frozen=True):
-    """One challenge; bound to its login, client, user, purpose and authenticator (security.md 2)."""
+    """One challenge; bound to its login, client, user, purpose and authenticator (ADR-2)."""
 
     user_id: str
     id: str

@@ -7,7 +7,7 @@ from cofactor_server.domain.values import Secret, Value
 
 
 class GrantType(StrEnum):
-    """Grants that are enabled client by client; the three MFA grants go together (contract section 1.5)."""
+    """Grants that are enabled client by client; the three MFA grants go together (W1.5)."""
 
     PASSWORD = "password"
     PASSWORD_REALM = "http://auth0.com/oauth/grant-type/password-realm"
@@ -30,9 +30,9 @@ class Capability(StrEnum):
     ENROLL = "enroll"
     FORWARD_SOURCE = "forward-source"
     USERS_MANAGE = "users:manage"
-    """It may name users of its realms without a token of theirs (security.md 5)."""
+    """It may name users of its realms without a token of theirs (ADR-5)."""
     HOOK_MAY_SKIP = "hook_may_skip"
-    """The operator's hook may spare its users the second factor (security.md 13)."""
+    """The operator's hook may spare its users the second factor (ADR-13)."""
 
 
 class Method(StrEnum):
@@ -61,7 +61,7 @@ class Client(Value, frozen=True):
     audiences: tuple[str, ...] = ()
     """Resource servers it may ask tokens for; the first is the default."""
     algorithm: str = "RS256"
-    """Signs access tokens for these audiences (security.md 23)."""
+    """Signs access tokens for these audiences (ADR-23)."""
     realms: tuple[str, ...] = ()
     """Realms it may log users of into; empty means the deployment's default realm alone."""
     vouch_methods: tuple[str, ...] = ("pwd",)

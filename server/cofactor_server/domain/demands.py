@@ -1,4 +1,4 @@
-"""What a login has to show beyond any second factor, and what it has shown so far (S41, S132, S191, security.md 14)."""
+"""What a login has to show beyond any second factor, and what it has shown so far (S41, S132, S191, ADR-14)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -28,7 +28,7 @@ class Demand(Value, frozen=True):
     """Whether two factors of different possession are needed beside the first factor."""
     shown: tuple[Shown, ...] = ()
     family_id: str = ""
-    """Of the refresh token that was presented; empty for a login that began with a first factor (security.md 15)."""
+    """Of the refresh token that was presented; empty for a login that began with a first factor (ADR-15)."""
     generation: int = 0
     decided_by: tuple[str, ...] = ()
     """Whose word this is, such as `acr_values`, a rule's id or `hook`."""

@@ -25,7 +25,7 @@ from cofactor_server.seams import MINUTE
 
 MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")
 MFA_ACCESS_TOKEN_SECONDS = 600
-"""Fixed by contract section 2."""
+"""Fixed by W2."""
 
 
 class Deployment(Value, frozen=True):
@@ -43,11 +43,11 @@ class Deployment(Value, frozen=True):
     vouch_max_age: int = 5 * MINUTE
     """How long ago a vouched first factor may lie, in microseconds."""
     refresh_reuse_leeway: int = 0
-    """How long a used refresh token still gets its successor, in microseconds (security.md 15)."""
+    """How long a used refresh token still gets its successor, in microseconds (ADR-15)."""
     hotp_look_ahead: int = 9
     """How many codes beyond the next one of a token are taken, for a button that was pressed in vain."""
     strict: bool = False
-    """The strict profile (requirements, "Where the references disagree")."""
+    """The strict profile (docs/requirements.md, "Where the sources disagree")."""
     webauthn_rp_id: str = ""
     """Default: the issuer's host."""
     webauthn_origins: tuple[str, ...] = ()
@@ -121,5 +121,5 @@ class Deployment(Value, frozen=True):
         )
 
     def is_mfa_audience(self, audience: str) -> bool:
-        """Whether `audience` asks for the MFA audience; the slash at its end may be missing (contract section 2)."""
+        """Whether `audience` asks for the MFA audience; the slash at its end may be missing (W2)."""
         return audience in (self.mfa_audience, self.mfa_audience[:-1])

@@ -45,7 +45,7 @@ class EventName(StrEnum):
 
 
 class NoticeName(StrEnum):
-    """Changes a user is told about over every address known before the change (security.md 21)."""
+    """Changes a user is told about over every address known before the change (ADR-21)."""
 
     AUTHENTICATOR_ADDED = "authenticator_added"
     AUTHENTICATOR_REMOVED = "authenticator_removed"

@@ -13,7 +13,7 @@ OTP_KINDS = frozenset({TOTP, HOTP})
 """Kinds whose code goes straight to the Token endpoint, with no challenge before it."""
 
 PHONE_KINDS = frozenset({SMS, VOICE})
-"""Kinds that reach one telephone number, and are enrolled together where both are switched on (contract section 9)."""
+"""Kinds that reach one telephone number, and are enrolled together where both are switched on (W9)."""
 
 RETIRED = {
     "duo": "push, or a security key (webauthn)",

@@ -95,7 +95,7 @@ class MfaWebAuthnGrant(Value, frozen=True):
 
 
 class VouchedGrant(Value, frozen=True):
-    """A trusted client's statement that a user showed a first factor (security.md 6)."""
+    """A trusted client's statement that a user showed a first factor (ADR-6)."""
 
     grant_type: ClassVar[GrantType] = GrantType.VOUCHED
     realm: str
@@ -165,7 +165,7 @@ Outcome: TypeAlias = Tokens | MfaRequired | AnswerPending
 
 
 class Issue(Value, frozen=True):
-    """The decided facts from which tokens are minted, again if a reply was lost (security.md 16)."""
+    """The decided facts from which tokens are minted, again if a reply was lost (ADR-16)."""
 
     jti: str
     user_id: str

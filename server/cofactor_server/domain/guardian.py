@@ -1,4 +1,4 @@
-"""Device accounts: what apps of the Guardian wire ask and are told (contract section 13)."""
+"""Device accounts: what apps of the Guardian wire ask and are told (W13)."""
 
 from typing import Literal, TypeAlias
 

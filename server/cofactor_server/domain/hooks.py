@@ -1,4 +1,4 @@
-"""What an operator's hook is asked about a login, and what its answer does to policy's ruling (security.md 13)."""
+"""What an operator's hook is asked about a login, and what its answer does to policy's ruling (ADR-13)."""
 
 from enum import StrEnum
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""What a user has enrolled, as operators see it: the ways to one telephone are one method (contract section 9)."""
+"""What a user has enrolled, as operators see it: the ways to one telephone are one method (W9)."""
 
 from cofactor_server.domain.authenticators import Authenticator, State
 from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, SMS, TOTP, VOICE, WEBAUTHN

@@ -1,4 +1,4 @@
-"""An operator who calls with a token: what the roles may do (security.md 5)."""
+"""An operator who calls with a token: what the roles may do (ADR-5)."""
 
 from enum import StrEnum
 
@@ -45,7 +45,7 @@ _SETS = frozenset(
 )
 
 SCOPES_OF = {Role.READ: _READS, Role.SUPPORT: _READS | _HELPS, Role.ADMIN: _READS | _HELPS | _SETS}
-"""Names of contract section 10. What shows or picks a secret takes the role `admin` beside its scope."""
+"""Names of W10. What shows or picks a secret takes the role `admin` beside its scope."""
 
 
 class Operator(Value, frozen=True):

@@ -90,7 +90,7 @@ def rule_on(
         rules: Those that apply.
         standing: The user's own policy, else the client's, and which of the two; None without.
         default: The deployment's.
-        is_enrolled: Whether the user is (security.md 1).
+        is_enrolled: Whether the user is (ADR-1).
     """
     said = [standing] if standing is not None else []
     said += [(rule.id, rule.ask) for rule in rules if not rule.scope]

@@ -1,4 +1,4 @@
-"""What passes between the core and a factor: what is enrolled, asked, answered and concluded (design part 5)."""
+"""What passes between the core and a factor: what is enrolled, asked, answered and concluded (ADR-47)."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -15,7 +15,7 @@ Kind: TypeAlias = str
 
 
 class Purpose(StrEnum):
-    """Why a proof is asked for; a challenge of one purpose never serves the other (security.md 2)."""
+    """Why a proof is asked for; a challenge of one purpose never serves the other (ADR-2)."""
 
     LOGIN = "login"
     ENROLL = "enroll"
@@ -30,7 +30,7 @@ class Possession(StrEnum):
 
 
 class Facts(Value, frozen=True):
-    """What one accepted proof showed; the core alone turns facts into acr and amr (security.md 14)."""
+    """What one accepted proof showed; the core alone turns facts into acr and amr (ADR-14)."""
 
     amr: tuple[str, ...]
     """RFC 8176 values this proof earns by itself; empty for email and recovery codes."""
@@ -97,7 +97,7 @@ class Context(Value, frozen=True):
     Empty for a challenge that names its authenticator: nothing else may answer it.
     """
     code_mac: Secret[CodeMac] = _unbound
-    """Binds a short code to this challenge and authenticator: a factor keeps the MAC, never the code (security.md 10).
+    """Binds a short code to this challenge and authenticator: a factor keeps the MAC, never the code (ADR-10).
     Only where the factor prompts."""
     names: Names = each(default_factory=Names)
     """Only where the factor prompts."""
@@ -126,7 +126,7 @@ class PublicKeyCredential(Value, frozen=True):
 
 
 class Ticket(Value, frozen=True):
-    """The secret of a QR code, with what the device that read it says of itself (contract section 13.1)."""
+    """The secret of a QR code, with what the device that read it says of itself (W13.1)."""
 
     secret: Secret[str]
     identifier: Secret[str]
@@ -172,7 +172,7 @@ class Enrollment(Value, Generic[C], frozen=True):
     show: Secret[Mapping[str, str]]
     """Shown once to the user and never stored in clear: `secret`, `barcode_uri`, `recovery_code`."""
     name: str = ""
-    """A masked, displayable description, such as `XXXXXXXXXXX5044`; empty where contract section 9 has none."""
+    """A masked, displayable description, such as `XXXXXXXXXXX5044`; empty where W9 has none."""
     unique: Secret[str | None] = None
     """What must be unique over all users of this kind while it is pending, such as the hash of a pairing secret."""
 

@@ -1,4 +1,4 @@
-"""An enrollment ticket: an operator's word that its holder may enroll an authenticator for a user (security.md 3)."""
+"""An enrollment ticket: an operator's word that its holder may enroll an authenticator for a user (ADR-3)."""
 
 from cofactor_server.domain.authenticators import Authenticator
 from cofactor_server.domain.factor_kinds import EMAIL, RECOVERY_CODE
@@ -7,7 +7,7 @@ from cofactor_server.domain.values import Secret, Value
 from cofactor_server.seams import ALPHANUMERIC, DAY, MINUTE, Entropy
 
 TICKET_LIFE = 5 * DAY
-"""Contract section 2."""
+"""W2."""
 STRICT_TICKET_LIFE = 10 * MINUTE
 """Of the strict profile (S36)."""
 _LENGTH = 32
@@ -22,7 +22,7 @@ class EnrollmentTicket(Value, frozen=True):
     sha256: Secret[bytes]
     """Of what its holder presents."""
     epoch: int
-    """The user's when it was issued: it dies with that (security.md 7)."""
+    """The user's when it was issued: it dies with that (ADR-7)."""
     created_at: int
     expires_at: int
     kinds: frozenset[Kind] = frozenset()
@@ -31,7 +31,7 @@ class EnrollmentTicket(Value, frozen=True):
     """Whether it is for a user who is enrolled already, too."""
 
     def takes(self, kind: Kind) -> bool:
-        """Whether it is for a kind; mail only where it is named, as at a login (contract section 3.8)."""
+        """Whether it is for a kind; mail only where it is named, as at a login (W3.8)."""
         if kind == RECOVERY_CODE:
             return False  # they come with what is confirmed
         return kind in self.kinds if self.kinds else kind != EMAIL
@@ -87,7 +87,7 @@ class Waiting(Value, frozen=True):
 
 
 def new_ticket(entropy: Entropy) -> str:
-    """Return a ticket: 190 bits, in the letters of the contract (section 2)."""
+    """Return a ticket: 190 bits, in the letters of W2."""
     return entropy.choose(ALPHANUMERIC, _LENGTH)
 
 

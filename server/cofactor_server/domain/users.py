@@ -14,7 +14,7 @@ class MfaPolicy(StrEnum):
 
 
 class Enrollment(StrEnum):
-    """How a user who is not enrolled may enroll the first authenticator (security.md 3)."""
+    """How a user who is not enrolled may enroll the first authenticator (ADR-3)."""
 
     AT_LOGIN = "at_login"
     TICKET = "ticket"
@@ -41,7 +41,7 @@ class User(Value, frozen=True):
     label: str
     """What an authenticator app shows: an email address or a name; may be empty."""
     epoch: int
-    """Grows when earlier tokens must stop working (security.md 7)."""
+    """Grows when earlier tokens must stop working (ADR-7)."""
     blocked: bool
     created_at: int
     mfa_policy: MfaPolicy | None = None

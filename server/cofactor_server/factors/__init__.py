@@ -1,1 +1,1 @@
-"""One file per way to prove possession: factors compute, the core stores and sends (design part 5)."""
+"""One file per way to prove possession: factors compute, the core stores and sends (ADR-47)."""

@@ -41,12 +41,12 @@ class Factor(Protocol[C, S]):
 
     @property
     def listed_type(self) -> str:
-        """`type` of an authenticator in lists (contract section 9), such as `otp`, `phone`, `push-notification`."""
+        """`type` of an authenticator in lists (W9), such as `otp`, `phone`, `push-notification`."""
         ...
 
     @property
     def authenticator_type(self) -> str:
-        """`authenticator_type` (contract section 9): `otp`, `oob` or `recovery-code`."""
+        """`authenticator_type` (W9): `otp`, `oob` or `recovery-code`."""
         ...
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[C]:

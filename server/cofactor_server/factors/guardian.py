@@ -1,7 +1,7 @@
-"""What devices of the Guardian wire sign: RS256 in compact form, each kind for one URL (contract section 13).
+"""What devices of the Guardian wire sign: RS256 in compact form, each kind for one URL (W13).
 
 Which key a signature has to be of is said by what was issued to the device, never by the statement: what its header
-says of keys and algorithms decides only whether it is refused (security.md 17).
+says of keys and algorithms decides only whether it is refused (ADR-17).
 """
 
 import datetime
@@ -24,7 +24,7 @@ CLOCK_LEEWAY = 30 * SECOND
 ANSWER_LIFE = MINUTE
 """From `iat` to `exp` of an answer; the SDKs write half of it."""
 CALL_LIFE = 2 * HOUR
-"""From `iat` to `exp` of what a device presents to change itself (contract section 13.3)."""
+"""From `iat` to `exp` of what a device presents to change itself (W13.3)."""
 PROOF_LEEWAY = MINUTE
 """How far off `iat` of a DPoP proof may be, which has no `exp` (RFC 9449 section 11.1)."""
 LONGEST_STATEMENT = 4_096
@@ -186,7 +186,7 @@ def account_id(authenticator_id: str) -> str:
 
 
 def asked(entropy: Entropy, context: Context) -> tuple[Transaction, Mapping[str, str]]:
-    """Return what is kept of a prompt, and the push for it (contract section 13.5).
+    """Return what is kept of a prompt, and the push for it (W13.5).
 
     The application stands where a browser would, and the address where a place would: Cofactor sees neither.
     """

@@ -34,7 +34,7 @@ SUCCESSIVE = (2, 3)
 
 RESYNCHRONIZE = "resynchronize"
 """The hint that successive codes, typed together, find a token that is ahead. It goes with every wrong code: given for
-the token's own alone, it would tell a guesser of codes that are still to come (security.md 9)."""
+the token's own alone, it would tell a guesser of codes that are still to come (ADR-9)."""
 
 LARGEST_COUNTER = 2**63 - 1
 

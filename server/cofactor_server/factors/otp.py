@@ -90,7 +90,7 @@ def shown(
         digits: Length of codes.
         moving: What the code moves with, such as `period=30`.
     """
-    # By hand: pyotp leaves out algorithm, digits and period where they are the defaults, the contract (5) states them.
+    # By hand: pyotp leaves out algorithm, digits and period where they are the defaults, W5.1 states them.
     text = base64.b32encode(secret).decode().rstrip("=")
     issuer = quote(account.issuer_label, safe="")
     uri = (

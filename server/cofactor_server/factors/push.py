@@ -1,4 +1,4 @@
-"""Prompts on a paired device, which signs what its user decided (security.md 17).
+"""Prompts on a paired device, which signs what its user decided (ADR-17).
 
 The number is shown where the login is and typed on the device, so that nobody approves a login that is not before his
 eyes: what an approval proves was carried from one to the other by the user (SP 800-63B-4 section 3.1.3).
@@ -183,7 +183,7 @@ class Push:
         self._guardian_url = guardian_url
 
     def enroll(self, account: Account, destination: str, options: Mapping[str, str]) -> Enrollment[PushCredential]:
-        """Make a pairing secret; `barcode_uri` carries it (contract section 5).
+        """Make a pairing secret; `barcode_uri` carries it (W5).
 
         Raises:
             InvalidRequest: There is an option.

@@ -28,7 +28,7 @@ from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import Entropy
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32, 32 of the contract's `[A-Z0-9]`: no I, L and O (read as 1, 1 and 0), no U. Five bits a letter."""
+"""Crockford's base32, 32 of the `[A-Z0-9]` of W2: no I, L and O (read as 1, 1 and 0), no U. Five bits a letter."""
 
 LENGTH = 24
 """Letters: 120 bits, above the 112 from which a plain hash will do (S88)."""
@@ -58,13 +58,13 @@ class RecoveryCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class RecoveryCode:
-    """One code that rotates on use: the old one is dead, the next is shown once (contract section 9, rule 5; S29).
+    """One code that rotates on use: the old one is dead, the next is shown once (W9.5; S29).
 
     A set, for who wants more on the paper, keeps to the same rule: each code works once, and the one that takes its
     place is shown. Nobody runs out of codes, and a code that nobody noted down lets nobody in.
 
     The next code is drawn, not derived, since nothing of it may follow from the old one. A caller that repeats its
-    request because the reply was lost gets it from the outcome that the core keeps sealed (security.md 16).
+    request because the reply was lost gets it from the outcome that the core keeps sealed (ADR-16).
     """
 
     kind: Final = "recovery-code"

@@ -207,7 +207,7 @@ def shipped(
     Args:
         entropy: For all of them.
         relying_party: For whom security keys and passkeys are registered.
-        strict: The profile (requirements, "Where the references disagree").
+        strict: The profile (docs/requirements.md, "Where the sources disagree").
         hotp_look_ahead: Of counter-based tokens.
         guardian_url: As of `Deployment`.
     """

@@ -1,4 +1,4 @@
-"""RSA keys of devices: read from a JWK, kept in DER, and asked whether a signature is theirs (security.md 17)."""
+"""RSA keys of devices: read from a JWK, kept in DER, and asked whether a signature is theirs (ADR-17)."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def to_der(n: str, e: str) -> bytes:
     """Return a key as a SubjectPublicKeyInfo.
 
     Args:
-        n: The modulus, base64url without padding; leading zero octets do not matter (contract section 13.1).
+        n: The modulus, base64url without padding; leading zero octets do not matter (W13.1).
         e: The exponent, likewise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A code sent to where only its user reads it: by text message, by telephone call, by mail (contract section 9).
+"""A code sent to where only its user reads it: by text message, by telephone call, by mail (W9).
 
 Three kinds in one file, since they differ in what an address is and in what reading it proves, and in nothing else.
 """
@@ -69,7 +69,7 @@ class Destination(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SentCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that was sent, as a MAC bound to its challenge and authenticator (security.md 10)."""
+    """The code that was sent, as a MAC bound to its challenge and authenticator (ADR-10)."""
 
     key_id: str
     mac: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]

@@ -62,7 +62,7 @@ class Totp:
 
     For the chance of a guess (S59): codes of `2 * skew_steps + 1` steps are accepted at once. The hint adds nothing to
     it: at a login it is given for steps that are over alone. To be told of one that is still to come, a guesser would
-    only have to wait for it, which made a guess four times as good (security.md 9). Whoever confirms an app holds its
+    only have to wait for it, which made a guess four times as good (ADR-9). Whoever confirms an app holds its
     secret, and is told of both.
 
     Args:

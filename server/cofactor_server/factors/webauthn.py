@@ -183,7 +183,7 @@ class WebAuthn:
             raise InvalidRequest(violations=((name, "unknown to this kind of authenticator"),))
         if options.get("resident_key", "false") not in ("true", "false"):
             raise InvalidRequest(violations=(("resident_key", "must be true or false"),))
-        # The account's id is opaque (security.md 6); only `_check` of a request has none.
+        # The account's id is opaque (ADR-6); only `_check` of a request has none.
         handle = account.user_id.encode()[:64] or b"-"
         resident_key = options.get("resident_key") == "true"
         return Enrollment(WebAuthnCredential(handle, account.label, resident_key), {})

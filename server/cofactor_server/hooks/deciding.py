@@ -1,4 +1,4 @@
-"""A client of the operator's PolicyDecisionService: 300 milliseconds, and an answer or none (security.md 13)."""
+"""A client of the operator's PolicyDecisionService: 300 milliseconds, and an answer or none (ADR-13)."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where an operator's hook listens, and how it is known (security.md 18)."""
+"""Where an operator's hook listens, and how it is known (ADR-18)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import grpc
 from cofactor_server.origin import is_loopback
 
 SECONDS = 0.3
-"""For everything: a place in the queue, the connection, the answer. No setting makes it longer (security.md 13)."""
+"""For everything: a place in the queue, the connection, the answer. No setting makes it longer (ADR-13)."""
 
 
 class HookUnusable(Exception):

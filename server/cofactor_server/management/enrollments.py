@@ -1,4 +1,4 @@
-"""Tickets, enrollments, recovery codes and browsers (contract section 10.2)."""
+"""Tickets, enrollments, recovery codes and browsers (W10.2)."""
 
 import grpc.aio
 from cofactor.admin.v1 import enrollments_pb2 as pb

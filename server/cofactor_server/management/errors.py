@@ -1,4 +1,4 @@
-"""Refusals in the shape of the Management API (contract section 10)."""
+"""Refusals in the shape of the Management API (W10)."""
 
 import math
 import re

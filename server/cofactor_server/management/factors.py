@@ -1,4 +1,4 @@
-"""Factors and policies (contract section 10.1)."""
+"""Factors and policies (W10.1)."""
 
 import grpc.aio
 from cofactor.admin.v1 import factors_pb2 as pb

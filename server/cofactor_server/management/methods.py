@@ -1,4 +1,4 @@
-"""A user's authentication methods (contract section 10.3)."""
+"""A user's authentication methods (W10.3)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Methods as the Management API shows them: masked, unless whoever set them is answered (contract section 10.3)."""
+"""Methods as the Management API shows them: masked, unless whoever set them is answered (W10.3)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A user's authenticators over HTTP (contract sections 5 to 7)."""
+"""A user's authenticators over HTTP (W5 to W7)."""
 
 import json
 from typing import Any
@@ -120,7 +120,7 @@ def _oob_enrollment(body: Body, name: str) -> pb.EnrollAuthenticatorRequest:
 
 def _phone_number(body: Body) -> str:
     number = body.text("phone_number")
-    if not number:  # answered like a bad one (contract section 5)
+    if not number:  # answered like a bad one (W5)
         raise errors.PhoneNumberInvalid
     return number
 

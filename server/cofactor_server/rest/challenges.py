@@ -1,4 +1,4 @@
-"""Challenges over HTTP (contract section 4)."""
+"""Challenges over HTTP (W4)."""
 
 import json
 from typing import Any

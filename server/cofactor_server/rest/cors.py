@@ -1,4 +1,4 @@
-"""Which web pages may read the answers: CORS by the origins that clients were given (contract section 1.3)."""
+"""Which web pages may read the answers: CORS by the origins that clients were given (W1.3)."""
 
 import grpc.aio
 from cofactor.v1 import tokens_pb2 as pb

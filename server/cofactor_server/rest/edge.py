@@ -26,7 +26,7 @@ class Peers:
     """Tells whom a request comes from.
 
     Parameters:
-        trusted_proxies: CIDRs or addresses, and `unix`, whose X-Forwarded-For is believed (security.md 11).
+        trusted_proxies: CIDRs or addresses, and `unix`, whose X-Forwarded-For is believed (ADR-11).
 
     Raises:
         ValueError: a trusted proxy is no network.

@@ -19,9 +19,9 @@ from cofactor_server import errors
 
 MAX_DESCRIPTION = 400
 RATES = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
-"""Told by the gRPC API in metadata of the same names; in lower case, by which a library looks them up (section 1.3)."""
+"""Told by the gRPC API in metadata of the same names; in lower case, by which a library looks them up (W1.3)."""
 PUSH_REJECTED_AS_GRANT = replace(errors.TABLE["CHALLENGE_DENIED"], http=403, oauth="invalid_grant")
-"""A refused push as documents and mobile SDKs have it, beside what was recorded (contract section 17, 1)."""
+"""A refused push as documents and mobile SDKs have it, beside what was recorded (W17.1)."""
 
 # What gRPC itself answers, without an ErrorInfo, when the call never reached a servicer.
 _UNEXPLAINED = {
@@ -37,7 +37,7 @@ _DEVICE_PATHS = (
     "/api/resolve-transaction",
     "/api/device-accounts/",
 )
-# Contract section 13 has the codes; of the statuses those that differ from the table's.
+# W13 has the codes; of the statuses those that differ from the table's.
 _DEVICE_CODES: Mapping[str, str] = {
     "PAIRING_NOT_FOUND": "enrollment_transaction_not_found",
     "AUTHENTICATOR_REGISTERED": "enrollment_conflict",

@@ -1,4 +1,4 @@
-"""The wire of Guardian apps: device accounts, answers to pushes, rich consents (contract section 13)."""
+"""The wire of Guardian apps: device accounts, answers to pushes, rich consents (W13)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Kinds of factor, as the wire of the MFA API names them (contract sections 3.8, 6 and 9)."""
+"""Kinds of factor, as the wire of the MFA API names them (W3.8, W6 and W9)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ _FACTORS: "Mapping[authenticators.FactorKind.ValueType, str]" = {
 
 def _number(body: Body) -> str:
     number = body.text("phone_number")
-    if not number:  # answered like a bad one (contract section 5)
+    if not number:  # answered like a bad one (W5)
         raise errors.PhoneNumberInvalid
     return number
 

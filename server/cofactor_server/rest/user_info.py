@@ -15,7 +15,7 @@ from cofactor_server.rest.errors import Refusal, answer, of_call, of_error
 
 TIMEOUT = 10.0  # seconds
 
-# Unlike at the routes of the contract, a challenge belongs here (security.md 25).
+# Unlike on the routes of W1.3, a challenge belongs here (ADR-25).
 _CHALLENGES: Mapping[str, str] = {
     "BEARER_MISSING": "Bearer",
     "ACCESS_TOKEN_INVALID": 'Bearer error="invalid_token", error_description="{text}"',

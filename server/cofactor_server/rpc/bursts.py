@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 WAIT = 0.003
-"""Seconds that a call waits for others to come; as long as a batch of decisions does (design part 6, law 5)."""
+"""Seconds that a call waits for others to come; as long as a batch of decisions does (ADR-26)."""
 LONGEST = 0.02
 """Seconds that it waits at most, where decisions are under way that it could not be part of."""
 _LOOK_AGAIN = 0.001

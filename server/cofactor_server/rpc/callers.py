@@ -1,4 +1,4 @@
-"""Who may call what: one table, and how a call's credentials become its Caller (security.md 5).
+"""Who may call what: one table, and how a call's credentials become its Caller (ADR-5).
 
 Whose authenticators a call concerns is said by its bearer token. A client names a user in a request only with the
 capability `users:manage`.

@@ -58,7 +58,7 @@ def tell(context: Any, quota: Quota | None) -> None:
 
 
 def rates(quota: Quota) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that tells of a budget, by the names of HTTP, which copies them (contract section 1.3)."""
+    """Return the metadata that tells of a budget, by the names of HTTP, which copies them (W1.3)."""
     return (
         ("x-ratelimit-limit", str(quota.limit)),
         ("x-ratelimit-remaining", str(quota.remaining)),

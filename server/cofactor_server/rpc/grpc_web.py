@@ -2,7 +2,7 @@
 
 So a call from a page meets the same interceptor, the same table of callers and the same servicers as one over HTTP/2.
 Only methods of `METHODS` exist here, only public clients are heard, by their id alone, and no first factor is vouched
-for (security.md 5, 6 and 25). Whose pages may read the answers is `rest.cors`'s part.
+for (ADR-5, ADR-6 and ADR-25). Whose pages may read the answers is `rest.cors`'s part.
 
 Both forms of PROTOCOL-WEB.md in grpc/grpc are served, binary and base64 text: one message in, messages and then the
 trailers out. The answer has the form of the request.

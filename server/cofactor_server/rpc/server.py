@@ -174,7 +174,7 @@ def listen(
         plaintext_behind_proxy: Whether the operator states that a trusted proxy does TLS.
 
     Raises:
-        PlaintextRefused: Others could read what passes (security.md 18).
+        PlaintextRefused: Others could read what passes (ADR-18).
         TlsUnusable: The certificates can't be used.
         RuntimeError: The address can't be bound.
     """

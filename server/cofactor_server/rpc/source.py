@@ -1,4 +1,4 @@
-"""Where a call comes from: the end user's network address in its counted form (security.md 11)."""
+"""Where a call comes from: the end user's network address in its counted form (ADR-11)."""
 
 import ipaddress
 import socket

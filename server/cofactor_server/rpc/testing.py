@@ -1,4 +1,4 @@
-"""`cofactor.testing.v1`: what tests ask of a demo in test mode; nothing that serves registers it (security.md 12)."""
+"""`cofactor.testing.v1`: what tests ask of a demo in test mode; nothing that serves registers it (ADR-12)."""
 
 # ruff: noqa: ARG002 - a servicer takes what the interface gives
 

@@ -1,4 +1,4 @@
-"""Certificates that are read again when their files change (security.md 18)."""
+"""Certificates that are read again when their files change (ADR-18)."""
 
 import ssl
 from collections.abc import Callable

@@ -62,7 +62,7 @@ class AddMethods(Value, frozen=True):
         if refusal := self._refusal(stays):
             return refusal
         if self.replacing or not enrolled(mine):
-            # As with a first activation, whatever somebody else has begun to enroll is gone (security.md 3).
+            # As with a first activation, whatever somebody else has begun to enroll is gone (ADR-3).
             gone = [a for a in mine if self.replacing or a.state is State.PENDING or a.kind == RECOVERY_CODE]
             self._remove(work, [a for a in gone if not a.implicit and a.id not in kept], now)
             if user.enrollment is not None:

@@ -1,4 +1,4 @@
-"""A challenge answered by whoever holds the proof, and left to whoever holds the mfa_token to redeem (design part 5).
+"""A challenge answered by whoever holds the proof, and left to whoever holds the mfa_token to redeem (ADR-46).
 
 The answer activates what was pending, moves the factor's credential on, and keeps what was shown, sealed. A challenge
 that is final or answered stays as it is, so that an answer whose reply was lost may be sent again.
@@ -93,7 +93,7 @@ class AnswerWithCode(Value, frozen=True):
         )
 
     def decide(self, work: Work) -> Standing | CofactorError:
-        """Try the code, within the authenticator's guess budget like any other (security.md 9)."""
+        """Try the code, within the authenticator's guess budget like any other (ADR-9)."""
         now, login = self.answering.clock.now(), self.login
         if refusal := login_refusal(work, login, self.client, now):
             return refusal

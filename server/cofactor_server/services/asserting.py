@@ -29,7 +29,7 @@ class RedeemWebAuthn(Value, frozen=True):
         return self.request.needs(challenge_id=self.challenge_id)
 
     def decide(self, work: Work) -> Issue | Chained | CofactorError:
-        """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2).
+        """Redeem the challenge, if it is this login's and its authenticator still stands (ADR-2).
 
         A challenge takes one answer, good or bad (S160).
         """

@@ -1,4 +1,4 @@
-"""Clients that prove who they are by signing: private_key_jwt (OpenID Connect Core section 9, contract section 1.5)."""
+"""Clients that prove who they are by signing: private_key_jwt (OpenID Connect Core section 9, W1.5)."""
 
 from cofactor_server.domain.clients import Client
 from cofactor_server.domain.deployment import Deployment
@@ -44,7 +44,7 @@ class Assertions:
     def _until(self, client: Client, claims: dict[str, object]) -> int:
         """Return when the assertion expires, in microseconds; 0 where what it says does not hold.
 
-        `aud` is one text: of several audiences another one could present the assertion here (security.md 25).
+        `aud` is one text: of several audiences another one could present the assertion here (ADR-25).
         """
         jti = claims.get("jti")
         if claims.get("iss") != client.id or claims.get("sub") != client.id or claims.get("aud") not in self._audiences:

@@ -99,7 +99,7 @@ class Authority:
         return None if stands and not work.is_spent(self.user_id, self.login_id) else BearerInvalid()
 
     def may_change(self, mine: Sequence[Authenticator], new: Kind | None = None) -> CofactorError | None:
-        """Return why an access token is too weak to add or remove an authenticator; None if it is not (security.md 8).
+        """Return why an access token is too weak to add or remove an authenticator; None if it is not (ADR-8).
 
         An enrolled user shows at least the highest level that his authenticators can reach, used or not, those that
         failures disabled among them: exhausting one must not lower what the others have to show. What the new one

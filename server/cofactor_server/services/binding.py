@@ -1,4 +1,4 @@
-"""What a challenge is bound to, and what a good proof makes of the authenticator it was for (security.md 2 and 3)."""
+"""What a challenge is bound to, and what a good proof makes of the authenticator it was for (ADR-2 and ADR-3)."""
 
 from cofactor_server.domain.authenticators import ACTIVE_CODE_AUTHENTICATORS, Authenticator, State, enrolled, held
 from cofactor_server.domain.challenges import Challenge, ChallengeState
@@ -17,7 +17,7 @@ from cofactor_server.store.work import Work
 def bound(work: Work, login: Login, challenge_id: str, now: int) -> tuple[Challenge, Authenticator] | None:
     """Return a challenge and its authenticator if everything it was bound to is as it was; None otherwise.
 
-    None too where there is no such challenge of this login's user: the answer is the same (security.md 2).
+    None too where there is no such challenge of this login's user: the answer is the same (ADR-2).
     """
     challenge = work.challenge(login.user_id, challenge_id)
     authenticator = _bound(work, login, challenge, now) if challenge is not None else None
@@ -59,7 +59,7 @@ def activated(work: Work, verdict: Proven | NotProven, trail: Trail, now: int) -
 
 
 def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -> CofactorError | None:
-    """Make a pending authenticator active, and its recovery code with it (security.md 3).
+    """Make a pending authenticator active, and its recovery code with it (ADR-3).
 
     The first activation removes every other pending authenticator and recovery code of the user: what somebody else
     enrolled in the meantime, and waits for the owner to confirm, is gone.
@@ -73,7 +73,7 @@ def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -
     first = not enrolled(mine)
     user = work.user(authenticator.user_id)
     if first and user is not None and user.enrollment is not None:
-        # What an operator said after a reset was about this enrollment, and no other (security.md 3).
+        # What an operator said after a reset was about this enrollment, and no other (ADR-3).
         work.save_user(replace(user, enrollment=None))
     has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
     together = {a.id for a in linked(work, authenticator)}

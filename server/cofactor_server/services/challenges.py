@@ -74,7 +74,7 @@ def prepare(
     pending = sorted(work.pending_challenges(authenticator.user_id), key=lambda earlier: earlier.created_at)
     too_many = pending[: max(0, len(pending) - PENDING_PER_USER + 1)]
     alike = {authenticator.id}
-    if authenticator.kind == PUSH and context.purpose is Purpose.LOGIN:  # one pending push per login (security.md 17)
+    if authenticator.kind == PUSH and context.purpose is Purpose.LOGIN:  # one pending push per login (ADR-17)
         alike |= {other.id for other in work.authenticators(authenticator.user_id) if other.kind == PUSH}
     for earlier in pending:
         replaced = earlier.login_id == login_id and earlier.authenticator_id in alike

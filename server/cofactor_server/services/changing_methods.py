@@ -64,7 +64,7 @@ class ChangeMethod(Value, frozen=True):
 
 
 class RemoveMethod(Value, frozen=True):
-    """Decides a removal, as its owner's would be; who is left with nothing enrolls by ticket only (security.md 3)."""
+    """Decides a removal, as its owner's would be; who is left with nothing enrolls by ticket only (ADR-3)."""
 
     clock: Clock
     operator: Operator

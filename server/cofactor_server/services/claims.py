@@ -53,7 +53,7 @@ class AccessTokens:
     def claims(self, token: str) -> AccessClaims | None:
         """Return what a token says that is signed by us and whose time is now; None otherwise.
 
-        Whether its user still stands behind it (security.md 7) is for the caller to ask.
+        Whether its user still stands behind it (ADR-7) is for the caller to ask.
         """
         claims = self._read(token, TokenProfile.RFC9068) or self._read(token, TokenProfile.AUTH0)
         if claims is None:

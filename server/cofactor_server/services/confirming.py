@@ -1,4 +1,4 @@
-"""An enrollment by ticket confirmed: the first good answer makes it active, and uses the ticket up (security.md 3)."""
+"""An enrollment by ticket confirmed: the first good answer makes it active, and uses the ticket up (ADR-3)."""
 
 from cofactor_server.domain.authenticators import Authenticator, enrolled
 from cofactor_server.domain.challenges import Challenge, ChallengeState, Standing
@@ -81,7 +81,7 @@ class Confirm(Value, frozen=True):
         return Trail(self.ticket.user_id, "", self.ticket.id, self.source)
 
     def _challenge(self, work: Work) -> Challenge | None:
-        """Return the challenge if it is the ticket's own, for what it is said to be for (security.md 2)."""
+        """Return the challenge if it is the ticket's own, for what it is said to be for (ADR-2)."""
         challenge = work.challenge(self.ticket.user_id, self.begun.challenge_id)
         if challenge is None or not challenge.by_ticket:
             return None

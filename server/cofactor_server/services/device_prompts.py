@@ -1,4 +1,4 @@
-"""What devices that listen are told: the prompts that wait for them (security.md 20)."""
+"""What devices that listen are told: the prompts that wait for them (ADR-20)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias

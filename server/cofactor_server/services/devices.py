@@ -1,4 +1,4 @@
-"""Devices: one pairs with the secret of an enrollment, and from then on signs what it asks (security.md 17, 20)."""
+"""Devices: one pairs with the secret of an enrollment, and from then on signs what it asks (ADR-17, ADR-20)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An enrollment decided: a pending authenticator, and a recovery code where there is none (security.md 3)."""
+"""An enrollment decided: a pending authenticator, and a recovery code where there is none (ADR-3)."""
 
 from collections.abc import Sequence
 
@@ -196,7 +196,7 @@ class Enroll(Value, frozen=True):
     def _recovery_codes(
         self, work: Work, account: Account, mine: Sequence[Authenticator], now: int
     ) -> tuple[tuple[str, ...], Authenticator | None]:
-        """Make a recovery code, pending like the authenticator, where no valid one exists (security.md 3).
+        """Make a recovery code, pending like the authenticator, where no valid one exists (ADR-3).
 
         Returns:
             What is shown, and the pending code of this login that it replaces.

@@ -231,7 +231,7 @@ _WORDS = {
 
 
 def _guesses(guard: Guard, *, known: bool, now: int) -> tuple[BudgetStanding, ...]:
-    """Return the guess budgets of an authenticator (security.md 9)."""
+    """Return the guess budgets of an authenticator (ADR-9)."""
     strangers = FAILED_CODES.quota("failed-codes-of-strangers", guard.stranger_full_at, now)
     owners = FAILED_CODES.quota("failed-codes-of-known-sources", guard.known_full_at, now)
     daily = replace(guard, stranger_full_at=0).wait(known=False, now=now)

@@ -80,7 +80,7 @@ class FirstFactors:
         """Exchange a password.
 
         Raises:
-            CofactorError: The reason is in contract section 8.
+            CofactorError: The reason is in W8.
         """
         target = await self._apis.granted(self._policy.target(client, grant.target))
         wanted = wanted_of(grant.target)
@@ -93,7 +93,7 @@ class FirstFactors:
         taken = await self._throttle.take(realm, name, source, known=known)
         stored = user.password_hash if user and user.password_hash else None
         try:
-            # No transaction is open here, and an unknown user costs the same hash (security.md 22).
+            # No transaction is open here, and an unknown user costs the same hash (ADR-22).
             right = await self._passwords.verify(stored, grant.password)
         except PasswordsBusy:
             await self._throttle.give_back(taken)
@@ -109,7 +109,7 @@ class FirstFactors:
         return replace(outcome, quota=taken.uncounted)
 
     async def vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
-        """Exchange what a trusted client says about a first factor (security.md 6).
+        """Exchange what a trusted client says about a first factor (ADR-6).
 
         Raises:
             CofactorError: The client may not say that, or the user is unknown or blocked.
@@ -224,7 +224,7 @@ class FirstFactors:
         return account, hooked, spared
 
     async def _is_remembered(self, user: User | None, client: Client, remember_token: str) -> bool:
-        """Whether a token is of a browser that is remembered, which is a source that completed MFA (security.md 9)."""
+        """Whether a token is of a browser that is remembered, which is a source that completed MFA (ADR-9)."""
         browser = self._browsers.of(user, client, remember_token)
         return browser is not None and await self._records.read(queries.remembers, browser)
 

@@ -1,7 +1,7 @@
-"""Devices that run a Guardian app: they enroll by ticket and answer by transaction token (contract section 13).
+"""Devices that run a Guardian app: they enroll by ticket and answer by transaction token (W13).
 
 Tokens name the row they are for, and count only by their hash, which is in that row; only then the device's signature
-is looked at, with the key that was enrolled (security.md 17). What they ask is decided as for every other device.
+is looked at, with the key that was enrolled (ADR-17). What they ask is decided as for every other device.
 """
 
 from collections.abc import Callable

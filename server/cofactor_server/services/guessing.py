@@ -1,4 +1,4 @@
-"""A proof tried against authenticators, within their guess budgets (security.md 9)."""
+"""A proof tried against authenticators, within their guess budgets (ADR-9)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The operator's say in a login: asked outside of transactions, applied, and recorded (security.md 13)."""
+"""The operator's say in a login: asked outside of transactions, applied, and recorded (ADR-13)."""
 
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Enrollment tickets issued by operators: told once, or sent by mail (security.md 3 and 25)."""
+"""Enrollment tickets issued by operators: told once, or sent by mail (ADR-3 and ADR-25)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from cofactor_server.store.work import Work
 from cofactor_server.vault.digests import sha256
 
 PAGE = "mfa/enrollment"
-"""Where a ticket is used, below the issuer (contract section 10.2)."""
+"""Where a ticket is used, below the issuer (W10.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Logins:
         """Return the login for what an MFA grant was given as its mfa_token.
 
         An access token for the MFA audience with the scope `enroll` will do, for confirming what it enrolled
-        (security.md 8).
+        (ADR-8).
 
         Raises:
             MfaTokenMalformed: It can't be opened, or is a token of another kind.

@@ -1,4 +1,4 @@
-"""What users have enrolled, for operators: listed, added, replaced, renamed, removed (contract section 10)."""
+"""What users have enrolled, for operators: listed, added, replaced, renamed, removed (W10)."""
 
 from collections.abc import Sequence
 

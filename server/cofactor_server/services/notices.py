@@ -1,4 +1,4 @@
-"""Tells users of changes: at least once, at every address known before the change (security.md 21)."""
+"""Tells users of changes: at least once, at every address known before the change (ADR-21)."""
 
 import asyncio
 from collections.abc import Sequence

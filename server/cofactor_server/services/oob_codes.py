@@ -8,7 +8,7 @@ PURPOSE = "oob_code"
 
 
 class OobCodes:
-    """Seals the ids of challenges; everything else about one is in its row (security.md 2)."""
+    """Seals the ids of challenges; everything else about one is in its row (ADR-2)."""
 
     def __init__(self, sealer: TokenSealer) -> None:
         self._sealer = sealer

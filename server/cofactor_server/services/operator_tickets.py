@@ -1,4 +1,4 @@
-"""Enrollment tickets that an operator asks for with a token (security.md 3 and 5)."""
+"""Enrollment tickets that an operator asks for with a token (ADR-3 and ADR-5)."""
 
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.factor_kinds import PHONE_KINDS

@@ -1,4 +1,4 @@
-"""Tokens that operators call with: minted by whoever can read the keyring, good for a bounded time (security.md 5)."""
+"""Tokens that operators call with: minted by whoever can read the keyring, good for a bounded time (ADR-5)."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""What an operator does to users and clients; the authority is read access to the keyring (security.md 5)."""
+"""What an operator does to users and clients; the authority is read access to the keyring (ADR-5)."""
 
 import re
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """A client to be created; secrets are drawn, never chosen (security.md 10)."""
+    """A client to be created; secrets are drawn, never chosen (ADR-10)."""
 
     name: str
     public: bool = False
@@ -74,7 +74,7 @@ class NewClient:
     tls_san: str = ""
     """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
     origins: tuple[str, ...] = ()
-    """Of web pages that may read what is answered to it; none by default (security.md 25)."""
+    """Of web pages that may read what is answered to it; none by default (ADR-25)."""
     jwks: str = ""
     """Instead of a secret, the public keys it signs with: a JSON Web Key Set (RFC 7517 section 5)."""
 
@@ -186,7 +186,7 @@ class Operators:
         """Remove every authenticator of a user, and end every token issued before.
 
         Afterwards the user enrolls by ticket only, unless `enroll_at_login`: a thief who has the password and talked
-        the help desk into a reset gains nothing at the login (security.md 3).
+        the help desk into a reset gains nothing at the login (ADR-3).
 
         Returns:
             How many authenticators were removed.

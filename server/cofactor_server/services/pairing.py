@@ -1,4 +1,4 @@
-"""A device paired with the enrollment whose secret it read (security.md 17)."""
+"""A device paired with the enrollment whose secret it read (ADR-17)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

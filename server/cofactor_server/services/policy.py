@@ -60,7 +60,7 @@ class Policy:
         """Return what everything that applies to a login amounts to; see `domain.policies.rule_on`.
 
         A token for the MFA audience is never issued to an enrolled user without a second factor, whatever the policy
-        says (security.md 8); to a user who is not enrolled it is issued for enrolling. What rules demand of a factor
+        says (ADR-8); to a user who is not enrolled it is issued for enrolling. What rules demand of a factor
         does not hold there: how strong it has to be is said by what the user has, and who lacks a factor that a rule
         demands enrolls it with this token.
         """
@@ -76,7 +76,7 @@ class Policy:
         return rule_on(applying, standing, self._deployment.mfa_policy, is_enrolled=is_enrolled)
 
     def may_skip(self, target: Target, wanted: Wanted) -> bool:
-        """Whether a remembered browser, or the hook, may spare the factor: where no more is wanted (security.md 13)."""
+        """Whether a remembered browser, or the hook, may spare the factor: where no more is wanted (ADR-13)."""
         plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.max_age is None and not wanted.by
         return plain and not self._deployment.strict and target.audience != self._deployment.mfa_audience
 
@@ -98,7 +98,7 @@ class Policy:
                 if not usable:
                     raise UnmetAuthenticationRequirements
             return Requirement(enroll=False, kinds=tuple(dict.fromkeys(a.kind for a in usable)))
-        # Contract section 3.8: mail is never offered for a first enrollment, and recovery codes come with another.
+        # W3.8: mail is never offered for a first enrollment, and recovery codes come with another.
         kinds = tuple(kind for kind in self._credentials.kinds if kind not in (EMAIL, RECOVERY_CODE))
         way, contact = login.enrollment_way(user, client), ""
         if way is not EnrollmentWay.AT_LOGIN:
@@ -130,7 +130,7 @@ def wanted_of(target: Target) -> Wanted:
 def demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
     """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old.
 
-    What the hook asked for is kept, though it be any second factor (security.md 13).
+    What the hook asked for is kept, though it be any second factor (ADR-13).
     """
     plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.kinds is None
     if plain and not stale and HOOK not in wanted.by:

@@ -1,4 +1,4 @@
-"""A verified profile address as an authenticator: listed without enrolling, never removed (contract section 9)."""
+"""A verified profile address as an authenticator: listed without enrolling, never removed (W9)."""
 
 from cofactor_server.domain.authenticators import Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.factor_kinds import EMAIL
@@ -12,7 +12,7 @@ class ProfileAddresses:
     """Makes authenticators of profile addresses.
 
     They are rows like others, since they have guess budgets like others; whether mail is switched on is asked when
-    they are listed and used. They count as no enrollment (security.md 1).
+    they are listed and used. They count as no enrollment (ADR-1).
     """
 
     def __init__(self, credentials: Credentials, entropy: Entropy) -> None:

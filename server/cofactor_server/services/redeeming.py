@@ -1,4 +1,4 @@
-"""The MFA grants decided: a proof in, a completed login out, once (security.md 2 to 4)."""
+"""The MFA grants decided: a proof in, a completed login out, once (ADR-2 to ADR-4)."""
 
 from collections.abc import Sequence
 
@@ -206,7 +206,7 @@ class Redeemer(Value, frozen=True):
     def _refresh_token(self, work: Work, client: Client, login: Login, shown: Authentication) -> str:
         """Return the refresh token that goes with a completed login.
 
-        One that a refresh token began rotates that token's family, and gives it what was shown now (security.md 15). A
+        One that a refresh token began rotates that token's family, and gives it what was shown now (ADR-15). A
         token for the MFA audience is none of the family's, and leaves it alone.
         """
         demand = login.demand
@@ -223,7 +223,7 @@ class Redeemer(Value, frozen=True):
         return token
 
     def _family_refusal(self, work: Work, login: Login, now: int) -> CofactorError | None:
-        """Return why the refresh token that a login began with is not good any more; None if it is (security.md 15)."""
+        """Return why the refresh token that a login began with is not good any more; None if it is (ADR-15)."""
         demand = login.demand
         if demand is None or not demand.family_id:
             return None
@@ -312,7 +312,7 @@ class RedeemRecoveryCode(Value, frozen=True):
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
         if login.demand is not None and (login.demand.shown or not login.demand.takes(RECOVERY_CODE)):
-            return AnotherKindRequired()  # never the second of a pair (security.md 14)
+            return AnotherKindRequired()  # never the second of a pair (ADR-14)
         codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
         if not codes:
             return RecoveryCodeAbsent()
@@ -353,7 +353,7 @@ class RedeemOob(Value, frozen=True):
         return self.request.needs(challenge_id=self.challenge_id)
 
     def decide(self, work: Work) -> Issue | Chained | AnswerPending | CofactorError:
-        """Redeem the challenge, if it is this login's and its authenticator still stands (security.md 2)."""
+        """Redeem the challenge, if it is this login's and its authenticator still stands (ADR-2)."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
         if (settled := self.redeemer.settled(work, request, now)) is not None:

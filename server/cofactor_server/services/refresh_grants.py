@@ -1,4 +1,4 @@
-"""The refresh_token grant, and the second factor that one may need (contract section 3.4)."""
+"""The refresh_token grant, and the second factor that one may need (W3.4)."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,7 @@ class RefreshGrants:
         """Exchange a refresh token, which rotates.
 
         Raises:
-            CofactorError: The reason is in contract section 8.
+            CofactorError: The reason is in W8.
         """
         presented = Presented.parse(grant.refresh_token)
         if presented is None:
@@ -126,7 +126,7 @@ class RefreshGrants:
         login = self._logins.begun(
             account.user, client, granted, methods, FirstFactor.REFRESH, family.authentication.time
         )
-        # The grant is bound to this generation of the family, whatever was asked for (security.md 15).
+        # The grant is bound to this generation of the family, whatever was asked for (ADR-15).
         demand = Demand(wanted.level, wanted.two_kinds, (), family.id, family.generation, wanted.by)
         login = replace(login, demand=demand)
         requirement = self._policy.awaited(account.user, client, login, account.authenticators)

@@ -1,4 +1,4 @@
-"""Refresh tokens: made, rotated, and their families revoked (S110, security.md 15)."""
+"""Refresh tokens: made, rotated, and their families revoked (S110, ADR-15)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +111,7 @@ class RefreshTokens:
         """Return the newest token once more to who presents the one before it within the leeway; empty otherwise.
 
         Its reply may have been lost, or two tabs asked at once. The same successor, so that the chain has no second
-        branch, and whoever uses the old one later still ends the family (security.md 15). Not after a second factor:
+        branch, and whoever uses the old one later still ends the family (ADR-15). Not after a second factor:
         its successor says more than the token that is presented.
         """
         within = self.clock.now() < family.rotated_at + self._reuse_leeway
@@ -140,7 +140,7 @@ class RefreshTokens:
 
 @dataclass(frozen=True, slots=True)
 class WantsMfa:
-    """A factor is needed first, and nothing is consumed (security.md 8 and 15)."""
+    """A factor is needed first, and nothing is consumed (ADR-8 and ADR-15)."""
 
     family: RefreshFamily
     epoch: int

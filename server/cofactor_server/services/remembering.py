@@ -1,4 +1,4 @@
-"""Remember tokens: sealed, bound to user, client and epoch, and good as long as their row stands (security.md 13)."""
+"""Remember tokens: sealed, bound to user, client and epoch, and good as long as their row stands (ADR-13)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Lost replies: the same request with the same id gets the same outcome again, for two minutes (security.md 16)."""
+"""Lost replies: the same request with the same id gets the same outcome again, for two minutes (ADR-16)."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""One root key takes another's place while servers run: everything that is stored is sealed again (security.md 10)."""
+"""One root key takes another's place while servers run: everything that is stored is sealed again (ADR-10)."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What sends messages, and how many of them one user is sent, whoever asks (contract section 8)."""
+"""What sends messages, and how many of them one user is sent, whoever asks (W8)."""
 
 from typing import Protocol
 
@@ -86,7 +86,7 @@ def messages_left(user: User, kind: Kind, now: int) -> Quota | None:
 
 
 def wearies(user: User, *, known: bool) -> bool:
-    """Whether one more prompt on a device would only serve to wear its user down (security.md 17, S12).
+    """Whether one more prompt on a device would only serve to wear its user down (ADR-17, S12).
 
     Who wakes a user up again and again hopes for one wrong tap. Sources from which the user completed MFA lately may.
     """

@@ -1,4 +1,4 @@
-"""Whether the user and client behind a token still stand behind it (security.md 7)."""
+"""Whether the user and client behind a token still stand behind it (ADR-7)."""
 
 from collections.abc import Iterable
 

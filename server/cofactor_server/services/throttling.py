@@ -1,4 +1,4 @@
-"""First factors are tried within budgets, by name and by source, at every replica and edge alike (security.md 22)."""
+"""First factors are tried within budgets, by name and by source, at every replica and edge alike (ADR-22)."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Throttle:
 
     A try is counted when it begins, so that a hundred that begin at once are a hundred; one whose password was right is
     given back. Tries from where the owner completed MFA lately are counted apart, so that strangers do not keep the
-    owner out (security.md 9).
+    owner out (ADR-9).
     """
 
     def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:

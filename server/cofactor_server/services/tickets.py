@@ -1,4 +1,4 @@
-"""Enrollment by ticket, as its holder goes through it: asked about, begun, confirmed (security.md 3)."""
+"""Enrollment by ticket, as its holder goes through it: asked about, begun, confirmed (ADR-3)."""
 
 from cofactor_server.domain.authenticators import enrolled
 from cofactor_server.domain.budgets import SOURCE_TICKETS, Charge

@@ -86,10 +86,10 @@ class Tokens:
         Args:
             caller: Who asks; the client is authenticated.
             grant: What is exchanged.
-            request_id: Makes repeating safe after a lost reply (security.md 16); empty for none.
+            request_id: Makes repeating safe after a lost reply (ADR-16); empty for none.
 
         Raises:
-            CofactorError: The reason is in contract section 8; `errors.TABLE` has them all.
+            CofactorError: The reason is in W8; `errors.TABLE` has them all.
         """
         client = _client(caller)
         grant_type = grant.grant_type

@@ -22,7 +22,7 @@ CLOCK_EVERY = 10.0
 NOTICES_EVERY = 5.0
 """Seconds."""
 CLOCK_TOLERANCE = 15 * SECOND
-"""How far a replica's clock may be from the database's before it reports not-ready (security.md 24, S74)."""
+"""How far a replica's clock may be from the database's before it reports not-ready (ADR-24, S74)."""
 
 log = structlog.get_logger("cofactor")
 

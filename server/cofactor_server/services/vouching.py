@@ -1,4 +1,4 @@
-"""Vouched logins: what a trusted client says about a first factor, checked and recorded (security.md 6)."""
+"""Vouched logins: what a trusted client says about a first factor, checked and recorded (ADR-6)."""
 
 from dataclasses import dataclass
 

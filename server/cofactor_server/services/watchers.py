@@ -22,7 +22,7 @@ from cofactor_server.store.signals import Signals
 MOST_OF_ONE = 5
 """How many may watch one thing."""
 MOST = 10_000
-"""How many may watch in one process (security.md 20)."""
+"""How many may watch in one process (ADR-20)."""
 POLL_ALONE = 1.0
 POLL_SIGNALLED = 5.0
 """Seconds between two polls without and with signals of other processes."""

@@ -1,4 +1,4 @@
-"""WatchChallenge: where a challenge stands, now and at every change, for the login it was made for (security.md 20)."""
+"""WatchChallenge: where a challenge stands, now and at every change, for the login it was made for (ADR-20)."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class ChallengeView:
 
 @dataclass(frozen=True, slots=True)
 class NoteMisbound:
-    """Records that somebody watched a challenge that is not his (security.md 2)."""
+    """Records that somebody watched a challenge that is not his (ADR-2)."""
 
     trail: Trail
     now: int

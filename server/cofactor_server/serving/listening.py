@@ -62,7 +62,7 @@ class Listening:
         """Refuse at once what could not work.
 
         Raises:
-            PlaintextRefused: Others could read what passes (security.md 18).
+            PlaintextRefused: Others could read what passes (ADR-18).
             TlsUnusable: The certificates can't be used.
             StartFailed: An address is taken.
         """

@@ -30,7 +30,7 @@ _OWNED = (
     t.phone_enrollments,
 )
 """Tables whose rows go with their user. Refresh families stay until they expire, so that their tokens are told what
-happened (contract section 3.4); events stay as the operator's record."""
+happened (W3.4); events stay as the operator's record."""
 
 
 def add_user(connection: Connection, user: User, address: Authenticator | None = None) -> bool:

@@ -100,7 +100,7 @@ def _taken(connection: Connection, authenticators: Sequence[Authenticator]) -> s
 
 
 def _first(connection: Connection, user: User, mine: Sequence[Authenticator], now: int) -> None:
-    """Do what a first activation does: whatever somebody else has begun to enroll is gone (security.md 3)."""
+    """Do what a first activation does: whatever somebody else has begun to enroll is gone (ADR-3)."""
     for authenticator in mine:
         if authenticator.state is State.PENDING or authenticator.kind == RECOVERY_CODE:
             accounts.save_authenticator(connection, authenticator.removed(now))

@@ -73,7 +73,7 @@ def replace_signing_keys(connection: Connection, columns: Columns, keys: list[Si
 def _lock(connection: Connection) -> None:
     """Keep other replicas from changing keys until this transaction ends; what is read next is what they committed.
 
-    A row that does not exist yet can't be locked (security.md 4), so the lock is on one that a start states before it
+    A row that does not exist yet can't be locked (ADR-4), so the lock is on one that a start states before it
     looks for keys. SQLite has one writer anyway.
     """
     issuer = select(t.settings.c.name).where(t.settings.c.name == ISSUER)

@@ -1,4 +1,4 @@
-"""Group commit: calls that arrive while one is under way are decided and committed together (design part 6, law 5)."""
+"""Group commit: calls that arrive while one is under way are decided and committed together (ADR-26)."""
 
 import asyncio
 from collections import deque
@@ -50,7 +50,7 @@ class Decision(Protocol[V_co]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much waits at once (security.md 19)."""
+    """How much waits at once (ADR-19)."""
 
     queue: int = 1_024
     batch: int = 256

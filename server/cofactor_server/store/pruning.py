@@ -14,7 +14,7 @@ ROWS = 1_000
 LONGEST_WINDOW = DAY
 """For which a message to a number that nobody had verified can count."""
 GRACE = 15 * MINUTE
-"""How long past its time a row is kept, for replicas whose clocks differ (security.md 24)."""
+"""How long past its time a row is kept, for replicas whose clocks differ (ADR-24)."""
 
 
 def prune(connection: Connection, now: int, events_retention: int) -> int:

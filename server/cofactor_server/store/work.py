@@ -33,7 +33,7 @@ _GREW: Any = object()
 class Work:
     """Reads and writes of one transaction; never handed out beyond it.
 
-    `load` locks the users first and reads everything else in later statements (design part 6, law 3). Reads answer
+    `load` locks the users first and reads everything else in later statements (ADR-4). Reads answer
     from what was loaded, with the writes of decisions before in the same batch; `flush` writes.
     """
 
@@ -187,7 +187,7 @@ class Work:
         return self._browsers.get((user_id, browser_id))
 
     def is_known(self, user_id: str, source: str, now: int) -> bool:
-        """Whether the user completed MFA from `source` lately (security.md 9); never without a source."""
+        """Whether the user completed MFA from `source` lately (ADR-9); never without a source."""
         seen_at = self._sources.get((user_id, source)) if source else None
         return seen_at is not None and now < seen_at + KNOWN_SOURCE_LIFE
 
@@ -277,7 +277,7 @@ class Work:
         self._append(self._events, rows.of_event(event, new_id_in_order(self._entropy, event.time)))
 
     def notify(self, notice: Notice) -> None:
-        """Have the user told, at least once, at every address known before the change (security.md 21)."""
+        """Have the user told, at least once, at every address known before the change (ADR-21)."""
         row_id = new_id(self._entropy, "")
         mine = self._authenticators.get(notice.user_id, {}).values()
         before = (self._before.get((notice.user_id, a.id), a) for a in mine)

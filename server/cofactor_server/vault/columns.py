@@ -9,7 +9,7 @@ _PURPOSE = "column"
 
 
 class Columns:
-    """Seals column values, each to its place: moved to another row, user, column or table, none opens (security 10).
+    """Seals column values, each to its place: moved to another row, user, column or table, none opens (ADR-10).
 
     The row's id is the row's key without the user's: `store.resealing` relies on that to seal every column again.
 

@@ -217,7 +217,7 @@ class Keyring:
         return _key_id(sealed[: _header_size(sealed)])
 
     def mac(self, purpose: str, message: bytes, key_id: str | None = None) -> tuple[str, bytes]:
-        """Authenticate a message that has too few bits for a hash, such as a short code (security 10).
+        """Authenticate a message that has too few bits for a hash, such as a short code (ADR-10).
 
         Args:
             purpose: What for; a constant of the calling code. Each has a key of its own, the same every day.

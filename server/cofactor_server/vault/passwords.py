@@ -15,7 +15,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from cofactor_server.seams import Entropy, SystemEntropy
 
 LONGEST = 1_024
-"""Octets of UTF-8 (security 22)."""
+"""Octets of UTF-8 (ADR-22)."""
 
 _SALT_OCTETS = 16  # RFC 9106 section 3.1
 

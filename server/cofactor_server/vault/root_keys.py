@@ -37,7 +37,7 @@ class RootKeyState(StrEnum):
     PREVIOUS = "previous"
     """Opens everything, seals nothing."""
     RETIRED = "retired"
-    """Opens columns, so that they can be sealed again, and no token (security 10)."""
+    """Opens columns, so that they can be sealed again, and no token (ADR-10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def draw(entropy: Entropy, state: RootKeyState, since: int = 0) -> RootKey:
 
 
 def read(path: Path) -> list[RootKey]:
-    """Read and check the keys in a file, as `write` makes it (security 10).
+    """Read and check the keys in a file, as `write` makes it (ADR-10).
 
     Raises:
         KeyringInvalid: The file is missing, no regular file, readable or writable by others, or its content is wrong.

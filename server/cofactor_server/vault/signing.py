@@ -104,7 +104,7 @@ class Signer:
         """Return a JWT in compact serialization. RS256 is computed by a thread, ES256 at once.
 
         Args:
-            algorithm: Which key's; the audience decides (security 23).
+            algorithm: Which key's; the audience decides (ADR-23).
             typ: `at+jwt` for access tokens (RFC 9068 section 2.1), `JWT` for id_tokens.
             claims: As they are to stand; nothing is added.
 

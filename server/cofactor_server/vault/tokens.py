@@ -10,7 +10,7 @@ LONGEST = 4_096
 
 
 class TokenSealer:
-    """Seals what a token says; only the same issuer opens it again, for the same purpose (security 6, 10).
+    """Seals what a token says; only the same issuer opens it again, for the same purpose (ADR-6, ADR-10).
 
     Args:
         keyring: Holds the keys; a retired one opens no token.

@@ -1,4 +1,4 @@
-"""The routes of the page that a ticket leads to (contract section 10.2).
+"""The routes of the page that a ticket leads to (W10.2).
 
 The page is the same for everybody, so that looking at it consumes nothing and tells nothing, whatever ticket its
 address names. The ticket is read by the script of the page, which asks `POST /mfa/enrollment/…` and has it in no other

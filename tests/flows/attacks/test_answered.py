@@ -1,4 +1,4 @@
-"""Answering with a code is guessing like any other, and of the own login alone (security.md 2 and 9)."""
+"""Answering with a code is guessing like any other, and of the own login alone (ADR-2 and ADR-9)."""
 
 import pytest
 from cofactor.v1 import challenges_pb2 as challenges

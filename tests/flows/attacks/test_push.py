@@ -19,7 +19,7 @@ from tests.world import World
 
 OURS, THEIRS = "198.51.100.7", "203.0.113.66"
 EVERY_12_SECONDS = 12
-"""How often a user's devices may be prompted for long (contract section 8)."""
+"""How often a user's devices may be prompted for long (W8)."""
 THIEF = Ed25519(b"thief".ljust(32))
 
 

@@ -143,7 +143,7 @@ async def test_it_ends_with_what_ends_trust(end: str, grpc_api: GrpcApi, world: 
     assert await asked(grpc_api, client, token)
 
 
-# A remembered browser is a source of the user's own (security.md 9)
+# A remembered browser is a source of the user's own (ADR-9)
 
 
 @pytest.mark.requirement("S186", "S195")

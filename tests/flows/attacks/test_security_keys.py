@@ -72,7 +72,7 @@ async def stage(api: Api, world: World) -> Stage:
     return Stage(api, world, client, alice, mallory)
 
 
-# Challenges are bound (security.md 2)
+# Challenges are bound (ADR-2)
 
 Presented = tuple[ClientCredentials, str, str, str]
 

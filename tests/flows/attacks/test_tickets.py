@@ -1,4 +1,4 @@
-"""Enrollment tickets in the wrong hands, or in many (security.md 2, 3, 7 and 9)."""
+"""Enrollment tickets in the wrong hands, or in many (ADR-2, ADR-3, ADR-7 and ADR-9)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What is registered where operators call, and nowhere else (security.md 5)."""
+"""What is registered where operators call, and nowhere else (ADR-5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

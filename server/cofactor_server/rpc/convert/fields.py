@@ -1,4 +1,4 @@
-"""What a field may hold: limits and characters, checked before anything reaches a transaction (security.md 19).
+"""What a field may hold: limits and characters, checked before anything reaches a transaction (ADR-19).
 
 Protobuf refuses text that is not UTF-8 while parsing, lone surrogates among it.
 """

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply: what is written together lies together, instead of on a page for every user.
 
-    Engines that more than one machine can be have the users first, by whom they split (design part 10).
+    Engines that more than one machine can be have the users first, by whom they split (ADR-48).
     """
     _keep(_events("id", "user_id"))
     _keep(_spent("token_id", "user_id"))
