@@ -1,4 +1,4 @@
-"""What ends when an authenticator goes (security.md 7), as one rule for every way in which it goes."""
+"""What ends when an authenticator goes (ADR-7), as one rule for every way in which it goes."""
 
 import pytest
 from cofactor_server.domain.acr import Authentication, Level

@@ -1,4 +1,4 @@
-"""What a change of a user's authenticators takes (security.md 8): what each can reach, whether or not it was used."""
+"""What a change of a user's authenticators takes (ADR-8): what each can reach, whether or not it was used."""
 
 import pytest
 from cofactor_server.domain.acr import Level

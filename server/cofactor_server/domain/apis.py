@@ -28,5 +28,5 @@ class Api(Value, frozen=True):
     """What a token may allow there; no other scope can be asked for."""
     access_token_seconds: int = 86_400
     algorithm: str = "RS256"
-    """Signs access tokens for it (security.md 23)."""
+    """Signs access tokens for it (ADR-23)."""
     token_profile: TokenProfile = TokenProfile.RFC9068

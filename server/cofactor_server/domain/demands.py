@@ -170,7 +170,7 @@ def reach_of(authenticator: Authenticator) -> Level:
 
 
 def level_to_change(authenticators: Iterable[Authenticator]) -> Level:
-    """Return the level that a change of a user's authenticators takes (S34, security.md 8).
+    """Return the level that a change of a user's authenticators takes (S34, ADR-8).
 
     It is the highest that a confirmed one can reach. What was shown so far is no measure: an operator's app, an
     imported token and the twin of a device or telephone are the user's before they are used, and must not fall to a

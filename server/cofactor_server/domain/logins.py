@@ -10,7 +10,7 @@ from cofactor_server.seams import MINUTE, SECOND
 
 MFA_TOKEN_LIFE = 10 * MINUTE
 CLOCK_LEEWAY = 30 * SECOND
-"""How far ahead of ours a sealed token's issue may lie, when another replica made it (security.md 24)."""
+"""How far ahead of ours a sealed token's issue may lie, when another replica made it (ADR-24)."""
 
 
 class FirstFactor(StrEnum):
@@ -44,7 +44,7 @@ class Login(Value, frozen=True):
     demand: Demand | None = None
     """What has to be shown beyond any second factor; None for most logins."""
     remembered: bool = False
-    """Whether it began in a browser that is remembered: guesses in it count as the user's own (security.md 9)."""
+    """Whether it began in a browser that is remembered: guesses in it count as the user's own (ADR-9)."""
     opened_by: tuple[str, ...] = ()
     """Of an access token for the MFA audience, the authenticators that it came from."""
 
@@ -59,7 +59,7 @@ class Login(Value, frozen=True):
         return now >= self.expires_at or self.issued_at > now + CLOCK_LEEWAY
 
     def may_enroll(self, user: User, client: Client) -> bool:
-        """Tell whether a user who is not enrolled may enroll within this login (security.md 3 and 6).
+        """Tell whether a user who is not enrolled may enroll within this login (ADR-3 and ADR-6).
 
         A refresh token alone never enrolls: whoever stole one would own the account's second factor, and a client that
         vouches without `enroll` would have a way round it (S101).

@@ -31,7 +31,7 @@ class Removal(Value, frozen=True):
 def removal(chosen: Collection[Authenticator], mine: Collection[Authenticator]) -> Removal:
     """Return what removing authenticators of a user amounts to.
 
-    The last one is the last of those that count as enrolled (security.md 1): confirmed and not removed, be it disabled
+    The last one is the last of those that count as enrolled (ADR-1): confirmed and not removed, be it disabled
     by failures or of a kind that is switched off. Recovery codes, pending ones and a profile address do not count.
     While one counts, a password alone enrolls nothing.
 

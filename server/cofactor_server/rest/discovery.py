@@ -1,4 +1,4 @@
-"""Discovery and keys over HTTP (OpenID Connect Discovery, RFC 8414, RFC 7517; contract section 3)."""
+"""Discovery and keys over HTTP (OpenID Connect Discovery, RFC 8414, RFC 7517; W3)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tokens over HTTP: the token endpoint, revocation, introspection (contract sections 1.1 and 3)."""
+"""Tokens over HTTP: the token endpoint, revocation, introspection (W1.1 and W3)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,7 +68,7 @@ def _mfa_webauthn(body: Body) -> pb.IssueTokenRequest:
     return pb.IssueTokenRequest(mfa_webauthn=grant)
 
 
-# Vouching has no name here: it is not served over HTTP (security.md 6).
+# Vouching has no name here: it is not served over HTTP (ADR-6).
 GRANTS: Mapping[str, Callable[[Body], pb.IssueTokenRequest]] = {
     "password": _password,
     f"{_AUTH0}password-realm": _password_realm,

@@ -28,7 +28,7 @@ def user_refusal(user: User | None, epoch: int) -> CofactorError | None:
 
 
 def sign_out(work: Work, user_id: str) -> None:
-    """End every token of a locked user that was issued so far (security.md 7)."""
+    """End every token of a locked user that was issued so far (ADR-7)."""
     user = work.user(user_id)
     if user is not None:
         work.save_user(replace(user, epoch=user.epoch + 1))

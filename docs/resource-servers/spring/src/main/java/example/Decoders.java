@@ -20,7 +20,7 @@ import org.springframework.security.oauth2.jwt.JwtTypeValidator;
 import org.springframework.security.oauth2.jwt.JwtValidators;
 import org.springframework.security.oauth2.jwt.NimbusJwtDecoder;
 
-/** Spring Security 7. Environment: ISSUER, AUDIENCE; argument: a profile; tokens come by line. */
+/** Spring Security, version 7. Environment: ISSUER, AUDIENCE; argument: a profile; tokens come by line. */
 public final class Decoders {
     // [auth0]
     /** For an API of the profile auth0: the decoder that Spring makes by default, with what it leaves to you. */
