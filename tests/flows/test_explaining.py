@@ -17,7 +17,7 @@ from cofactor_server.services.policies import NewRule
 from cofactor_server.store.tables import events, metadata
 from sqlalchemy import delete, select
 
-from tests.flows.api import ClientCredentials, GrpcApi, Refused, call
+from tests.flows.api import ClientCredentials, GrpcApi, Refused, Tokens, call
 from tests.flows.attacks.tools import DAY, exhaust, fail, reason, wrong
 from tests.flows.hooks import AS_RULED, SKIP, HookServer, Says, deny, hook_server, require
 from tests.flows.steps import ALICE, MFA_SCOPE, enrolled, logged_in_to_mfa, shop
@@ -256,7 +256,7 @@ async def test_no_budget_source_or_decision_depends_on_events_that_are_pruned(gr
     grpc_api.source = HOME
     world.clock.advance(30)
     login = await logged_in_to_mfa(grpc_api, client)
-    assert await grpc_api.otp(client, login.mfa_token, world.otp(user.secret))
+    assert isinstance(await grpc_api.otp(client, login.mfa_token, world.otp(user.secret)), Tokens)
 
 
 async def test_only_clients_that_manage_users_of_the_realm_are_told(grpc_api: GrpcApi, world: World) -> None:
