@@ -64,6 +64,6 @@ def test_the_page_shows_the_files_that_are_run() -> None:
                 found += 1
                 lines = part[1].splitlines()
                 indent = min(len(line) - len(line.lstrip()) for line in lines if line)
-                text = "".join(f"{line[indent:]}\n" for line in lines)
+                text = "".join(f"{line[indent:]}\n" for line in lines).rstrip() + "\n"
                 assert text in shown, f"{file.name} [{part[0]}]"
     assert found == 7

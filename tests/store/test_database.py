@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ def one(connection: Connection) -> Any:
 
 def show(connection: Connection, name: str) -> Any:
     return connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+
+
+def set_busy_timeout(milliseconds: int) -> Any:
+    return lambda connection: connection.exec_driver_sql(f"PRAGMA busy_timeout={milliseconds}").scalar_one()
 
 
 def add(number: int) -> Any:
@@ -156,13 +160,13 @@ async def test_sqlite_answers_only_what_is_on_the_disk(tmp_path: Path) -> None:
 async def test_a_locked_sqlite_is_contention_and_then_unlocked(tmp_path: Path) -> None:
     file = tmp_path / "a.sqlite3"
     async with opened(f"sqlite:///{file}") as database:
-        await database.transact(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=50"))
-        other = sqlite3.connect(file, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Contention):
-            await database.transact(one)
-        other.execute("ROLLBACK")
-        other.close()
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            # Fetched: a result that is left open keeps its cursor until some thread collects it.
+            assert await database.transact(set_busy_timeout(50)) == 50
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Contention):
+                await database.transact(one)
+            other.execute("ROLLBACK")
         assert await database.transact(add(1))
 
 

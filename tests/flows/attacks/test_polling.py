@@ -41,7 +41,7 @@ async def test_a_hot_loop_of_polls_is_refused_throughout_and_its_interval_grows_
     for _ in range(90):
         refused = await refusal(api.oob(client, mfa_token, oob_code))
         assert refused.reason == "SLOW_DOWN"
-        waits.append(refused.retry_after or 0.0)
+        waits.append(refused.retry_after or 0)
         if (row := await challenge_row(world)) != written[-1]:
             written.append(row)
         world.clock.advance(0.5)
