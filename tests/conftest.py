@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 from cofactor_server.seams import SystemEntropy
-from cofactor_server.store.statements import Statements
+from cofactor_server.store.transactions.statements import Statements
 from cofactor_server.vault import signing_keys
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
@@ -33,7 +33,7 @@ def _read_once() -> Iterator[None]:
     OpenSSL takes 40 ms to read an RSA key, SQLAlchemy 20 to write the statements, Python 20 to look for plugins.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cofactor_server.store.database.Statements", functools.cache(Statements))
+        patch.setattr("cofactor_server.store.transactions.database.Statements", functools.cache(Statements))
         patch.setattr(signing_keys, "_private", functools.cache(signing_keys._private))
         patch.setattr("cofactor_server.factors.registry.entry_points", functools.cache(entry_points))
         yield

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cofactor_server.domain.budgets import Bucket, Pumping
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.budgets import Bucket, Pumping
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.seams import MINUTE
 from cofactor_server.settings import Settings, SettingsInvalid, load
 

@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from cofactor_server.app import Application, Configuration, opened
-from cofactor_server.domain.apis import Api as ResourceServer
-from cofactor_server.domain.clients import MFA_GRANTS, Client, GrantType
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import Message
-from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.domain.parties.apis import Api as ResourceServer
+from cofactor_server.domain.parties.clients import MFA_GRANTS, Client, GrantType
+from cofactor_server.domain.parties.users import MfaPolicy, User
 from cofactor_server.errors import DeliveryFailed
 from cofactor_server.factors.registry import Registered
 from cofactor_server.hooks.target import HookTarget
 from cofactor_server.seams import SECOND, SystemEntropy
-from cofactor_server.services.operators import NewClient, NewUser
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.services.operators.users_and_clients import NewClient, NewUser
+from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.passwords import PasswordCost
 

@@ -32,59 +32,66 @@ from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, new_server, register
 from cofactor_server.rpc.source import Sources
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
-from cofactor_server.services.answering import Answering, Answers
-from cofactor_server.services.apis import Apis
-from cofactor_server.services.assertions import Assertions
-from cofactor_server.services.authenticators import Authenticators
-from cofactor_server.services.callers import Callers
-from cofactor_server.services.challenges import Challenges
-from cofactor_server.services.claims import AccessTokens
-from cofactor_server.services.credentials import Credentials
-from cofactor_server.services.deciding import Decider
-from cofactor_server.services.devices import Devices
-from cofactor_server.services.dispatch import Dispatch
-from cofactor_server.services.enrolling import Enrolling
-from cofactor_server.services.explaining import Explaining
-from cofactor_server.services.first_factors import FirstFactors
-from cofactor_server.services.guardian import DeviceAccounts
-from cofactor_server.services.guessing import Guessing
-from cofactor_server.services.hooking import Hooking
-from cofactor_server.services.inspecting import TokenStates
-from cofactor_server.services.issuing_tickets import TicketOffice
-from cofactor_server.services.logins import Logins
-from cofactor_server.services.methods import Methods
-from cofactor_server.services.minting import Mint
-from cofactor_server.services.notices import Notices, Recipients
-from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.services.operator_tickets import OperatorTickets
-from cofactor_server.services.operator_tokens import OperatorTokens
-from cofactor_server.services.operators import Operators
-from cofactor_server.services.origins import Origins
-from cofactor_server.services.pairing import Pairing
-from cofactor_server.services.policies import Policies
-from cofactor_server.services.policy import Policy
-from cofactor_server.services.postage import Postage
-from cofactor_server.services.profile_addresses import ProfileAddresses
-from cofactor_server.services.records import Records
-from cofactor_server.services.redeeming import Redeemer
-from cofactor_server.services.refresh_grants import RefreshGrants
-from cofactor_server.services.refreshing import RefreshTokens
-from cofactor_server.services.remembering import Browsers
-from cofactor_server.services.repeating import Repeats
-from cofactor_server.services.rotating import Rotation
-from cofactor_server.services.sending import NoSender, Sender
-from cofactor_server.services.signing_rotation import SigningRotation
-from cofactor_server.services.switching import Switches
-from cofactor_server.services.throttling import Throttle
-from cofactor_server.services.tickets import Tickets
-from cofactor_server.services.token_imports import TokenImports
-from cofactor_server.services.tokens import Tokens
-from cofactor_server.services.upkeep import Upkeep
-from cofactor_server.services.watching import Watching
-from cofactor_server.store import deployments, schema
-from cofactor_server.store.database import Contention, Database, DatabaseAway, OutcomeUnknown, open_database
-from cofactor_server.store.group_commit import GroupCommit, Limits
-from cofactor_server.store.signals import Notifications, Signals
+from cofactor_server.services.authenticators.enrollment import Enrolling
+from cofactor_server.services.authenticators.imports import TokenImports
+from cofactor_server.services.authenticators.management import Authenticators
+from cofactor_server.services.authenticators.ticket_issuance import TicketOffice
+from cofactor_server.services.authenticators.tickets import Tickets
+from cofactor_server.services.callers.authentication import Callers
+from cofactor_server.services.callers.client_assertions import Assertions
+from cofactor_server.services.callers.operator_tokens import OperatorTokens
+from cofactor_server.services.callers.origins import Origins
+from cofactor_server.services.challenges.answers import Answering, Answers
+from cofactor_server.services.challenges.creation import Challenges
+from cofactor_server.services.challenges.watching import Watching
+from cofactor_server.services.devices.calls import Devices
+from cofactor_server.services.devices.guardian import DeviceAccounts
+from cofactor_server.services.devices.pairing import Pairing
+from cofactor_server.services.login.endpoint import Tokens
+from cofactor_server.services.login.explanation import Explaining
+from cofactor_server.services.login.first_factors import FirstFactors
+from cofactor_server.services.login.redemption import Redeemer
+from cofactor_server.services.login.refresh_grant import RefreshGrants
+from cofactor_server.services.login.remembered_browsers import Browsers
+from cofactor_server.services.login.throttling import Throttle
+from cofactor_server.services.messages.limits import Postage
+from cofactor_server.services.messages.notices import Notices, Recipients
+from cofactor_server.services.messages.profile_addresses import ProfileAddresses
+from cofactor_server.services.messages.sending import NoSender, Sender
+from cofactor_server.services.messages.withdrawal import Dispatch
+from cofactor_server.services.operators.methods import Methods
+from cofactor_server.services.operators.tickets import OperatorTickets
+from cofactor_server.services.operators.users_and_clients import Operators
+from cofactor_server.services.policy.apis import Apis
+from cofactor_server.services.policy.decision_hook import Hooking
+from cofactor_server.services.policy.evaluation import Policy
+from cofactor_server.services.policy.rules import Policies
+from cofactor_server.services.proofs.credentials import Credentials
+from cofactor_server.services.proofs.oob_codes import OobCodes
+from cofactor_server.services.proofs.switches import Switches
+from cofactor_server.services.proofs.verification import Guessing
+from cofactor_server.services.tokens.claims import AccessTokens
+from cofactor_server.services.tokens.introspection import TokenStates
+from cofactor_server.services.tokens.logins import Logins
+from cofactor_server.services.tokens.minting import Mint
+from cofactor_server.services.tokens.refresh_tokens import RefreshTokens
+from cofactor_server.services.transactions.decisions import Decider
+from cofactor_server.services.transactions.idempotency import Repeats
+from cofactor_server.services.transactions.queries import Records
+from cofactor_server.services.upkeep.loop import Upkeep
+from cofactor_server.services.upkeep.root_keys import Rotation
+from cofactor_server.services.upkeep.signing_keys import SigningRotation
+from cofactor_server.store import schema
+from cofactor_server.store.repositories import deployments
+from cofactor_server.store.transactions.database import (
+    Contention,
+    Database,
+    DatabaseAway,
+    OutcomeUnknown,
+    open_database,
+)
+from cofactor_server.store.transactions.group_commit import GroupCommit, Limits
+from cofactor_server.store.transactions.signals import Notifications, Signals
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.passwords import PasswordCost, Passwords

@@ -16,13 +16,13 @@ from pydantic_settings import (
 )
 
 from cofactor_server.delivery.settings import DeliverySettings
-from cofactor_server.domain.budgets import CLIENT_SENDS, DISABLE_AFTER, LOGINS, Bucket, Pumping
+from cofactor_server.domain.authenticators.kinds import RECOVERY_CODE, TOTP, WEBAUTHN
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.events import EVENTS_RETENTION
-from cofactor_server.domain.factor_kinds import RECOVERY_CODE, TOTP, WEBAUTHN
-from cofactor_server.domain.relying_party import UserVerification, is_domain, is_origin_of
-from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.budgets import CLIENT_SENDS, DISABLE_AFTER, LOGINS, Bucket, Pumping
+from cofactor_server.domain.foundation.events import EVENTS_RETENTION
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.relying_party import UserVerification, is_domain, is_origin_of
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources

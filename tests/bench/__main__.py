@@ -203,7 +203,7 @@ def show(found: list[dict[str, Any]]) -> None:
 async def prepared(folder: Path, maintenance: str, keyring: Keyring, people: int) -> dict[str, str]:
     """Return the URL of a database with users in it, by engine."""
     from cofactor_server.store import schema
-    from cofactor_server.store.database import open_database
+    from cofactor_server.store.transactions.database import open_database
 
     urls = {
         "sqlite": f"sqlite:///{folder / 'cofactor.sqlite3'}",

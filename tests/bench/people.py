@@ -10,14 +10,15 @@ from pathlib import Path
 import msgspec
 import sqlalchemy
 from cofactor.v1 import tokens_pb2 as pb
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.logins import MFA_TOKEN_LIFE, FirstFactor, Login
-from cofactor_server.domain.users import User
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.logins.login import MFA_TOKEN_LIFE, FirstFactor, Login
+from cofactor_server.domain.parties.users import User
 from cofactor_server.factors.totp import TotpCredential
 from cofactor_server.seams import SECOND, SystemEntropy, new_id_in_order
-from cofactor_server.services.logins import PURPOSE
-from cofactor_server.store import rows, tables
-from cofactor_server.store.database import open_database
+from cofactor_server.services.tokens.logins import PURPOSE
+from cofactor_server.store import tables
+from cofactor_server.store.transactions import rows
+from cofactor_server.store.transactions.database import open_database
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.tokens import TokenSealer

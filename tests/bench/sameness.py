@@ -23,10 +23,10 @@ import structlog
 import uvloop
 from cofactor.v1 import tokens_pb2 as pb
 from cofactor_server.app import Configuration, opened
-from cofactor_server.domain.clients import GrantType
+from cofactor_server.domain.parties.clients import GrantType
 from cofactor_server.rpc.server import build_server, listen
 from cofactor_server.seams import SystemClock, SystemEntropy
-from cofactor_server.services.operators import NewClient, NewUser
+from cofactor_server.services.operators.users_and_clients import NewClient, NewUser
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind
 from cofactor_server.vault.keyring import Keyring

@@ -16,11 +16,11 @@ import uvloop
 from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer, add_TokenServiceServicer_to_server
 from cofactor_server.app import Configuration, opened
-from cofactor_server.domain.clients import MFA_GRANTS, Capability
+from cofactor_server.domain.parties.clients import MFA_GRANTS, Capability
 from cofactor_server.rpc.server import build_server, listen, new_server
-from cofactor_server.services.operators import NewClient
+from cofactor_server.services.operators.users_and_clients import NewClient
 from cofactor_server.serving.running import collect_rarely
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from google.protobuf import duration_pb2
 from grpc_health.v1 import health

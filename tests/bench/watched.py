@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.challenges import Challenge, ChallengeState
-from cofactor_server.domain.logins import FirstFactor, Login
-from cofactor_server.domain.proofs import Purpose
-from cofactor_server.domain.users import User
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.authenticators.proofs import Purpose
+from cofactor_server.domain.challenges.challenge import Challenge, ChallengeState
+from cofactor_server.domain.logins.login import FirstFactor, Login
+from cofactor_server.domain.parties.users import User
 from cofactor_server.factors.push import PushCredential, PushExpected
 from cofactor_server.seams import MINUTE, SECOND
-from cofactor_server.services.logins import PURPOSE
-from cofactor_server.services.oob_codes import OobCodes
-from cofactor_server.store import rows, tables
-from cofactor_server.store.database import open_database
+from cofactor_server.services.proofs.oob_codes import OobCodes
+from cofactor_server.services.tokens.logins import PURPOSE
+from cofactor_server.store import tables
+from cofactor_server.store.transactions import rows
+from cofactor_server.store.transactions.database import open_database
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.tokens import TokenSealer

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.store import schema
-from cofactor_server.store.database import open_database
+from cofactor_server.store.transactions.database import open_database
 from cofactor_server.vault.keyring import Keyring
 from rich.table import Table
 

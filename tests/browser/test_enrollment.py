@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
+from cofactor_server.domain.parties.relying_party import ANY_LOCALHOST, LOCALHOST
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind
 from playwright.async_api import Error, expect

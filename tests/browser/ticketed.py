@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zxingcpp
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.users import User
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, expect
 
 from tests.browser.chromium import Browser

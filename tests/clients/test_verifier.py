@@ -19,7 +19,7 @@ from cofactor.verifier import (
     aio_grpc_keys,
     http_keys,
 )
-from cofactor_server.domain.encoding import base64url
+from cofactor_server.domain.foundation.encoding import base64url
 from google.rpc import code_pb2, error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 from cofactor_server.rpc.server import announce, build_server, listen
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from grpc_health.v1 import health
 

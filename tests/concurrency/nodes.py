@@ -15,14 +15,14 @@ import grpc.aio
 from cofactor.v1 import tokens_pb2
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.clients import Client
-from cofactor_server.domain.grants import Grant, MfaOtpGrant, MfaRecoveryCodeGrant, RefreshTokenGrant, Tokens
-from cofactor_server.domain.logins import FirstFactor, Login
+from cofactor_server.domain.logins.grants import Grant, MfaOtpGrant, MfaRecoveryCodeGrant, RefreshTokenGrant, Tokens
+from cofactor_server.domain.logins.login import FirstFactor, Login
+from cofactor_server.domain.parties.clients import Client
+from cofactor_server.domain.parties.users import User
 from cofactor_server.domain.requests import EnrollmentRequest
-from cofactor_server.domain.users import User
 from cofactor_server.errors import CofactorError
 from cofactor_server.seams import MINUTE
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 from google.rpc import error_details_pb2

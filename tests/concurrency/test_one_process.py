@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from cofactor_server.domain.grants import MfaOtpGrant, MfaRecoveryCodeGrant
+from cofactor_server.domain.logins.grants import MfaOtpGrant, MfaRecoveryCodeGrant
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.errors import CofactorError
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.root_keys import RootKey
 
 from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Person, Town, here, outcomes, town_on

@@ -11,12 +11,12 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 from cofactor.v1 import tokens_pb2
-from cofactor_server.domain.authenticators import Authenticator
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.domain.grants import MfaOtpGrant, MfaRecoveryCodeGrant, RefreshTokenGrant
-from cofactor_server.domain.users import User
-from cofactor_server.store import queries
+from cofactor_server.domain.authenticators.authenticator import Authenticator
+from cofactor_server.domain.foundation.events import EventName, NoticeName
+from cofactor_server.domain.logins.grants import MfaOtpGrant, MfaRecoveryCodeGrant, RefreshTokenGrant
+from cofactor_server.domain.parties.users import User
 from cofactor_server.store import tables as t
+from cofactor_server.store.repositories import queries
 from cofactor_server.vault.root_keys import RootKey
 from sqlalchemy import func, select
 

@@ -12,8 +12,8 @@ import grpc.aio
 import pytest
 from cofactor.v1 import authenticators_pb2, tokens_pb2
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
-from cofactor_server.domain.clients import Capability, Client, GrantType
-from cofactor_server.domain.grants import MfaOtpGrant, MfaRecoveryCodeGrant
+from cofactor_server.domain.logins.grants import MfaOtpGrant, MfaRecoveryCodeGrant
+from cofactor_server.domain.parties.clients import Capability, Client, GrantType
 from cofactor_server.seams import SECOND
 from cofactor_server.vault.root_keys import RootKey
 

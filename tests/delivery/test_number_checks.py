@@ -13,8 +13,8 @@ from cofactor_server.delivery.providers import DeliveryUnusable, composed
 from cofactor_server.delivery.sending import Delivery
 from cofactor_server.delivery.settings import DeliverySettings
 from cofactor_server.delivery.texts import Texts
-from cofactor_server.domain.events import NoticeName
-from cofactor_server.domain.proofs import Message, Purpose
+from cofactor_server.domain.authenticators.proofs import Message, Purpose
+from cofactor_server.domain.foundation.events import NoticeName
 from cofactor_server.errors import CofactorError, DeliveryFailed, DestinationRefused
 from cofactor_server.seams import SystemEntropy
 

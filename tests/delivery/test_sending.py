@@ -11,7 +11,7 @@ from cofactor_server.delivery.sending import ATTEMPTS, Delivery
 from cofactor_server.delivery.texts import Texts
 from cofactor_server.delivery.twilio import Twilio
 from cofactor_server.delivery.webhook import Webhook
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.errors import DeliveryFailed, DestinationRefused, FactorDisabled
 from cofactor_server.seams import SystemEntropy
 

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from cofactor_server.delivery.provider import MaybeTaken, NoSuchDestination, NotTaken, ProviderRefuses
 from cofactor_server.delivery.sending import Delivery
 from cofactor_server.delivery.smtp import Server, Smtp
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.errors import DeliveryFailed
 
 from tests.cli.certificates import certificate

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from cofactor_server.delivery.texts import CHANNELS, Texts, TextsInvalid
-from cofactor_server.domain.events import NoticeName
-from cofactor_server.domain.proofs import Message, Purpose
+from cofactor_server.domain.authenticators.proofs import Message, Purpose
+from cofactor_server.domain.foundation.events import NoticeName
 
 from tests.delivery.conftest import CODE, NUMBER
 

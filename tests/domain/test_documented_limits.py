@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from cofactor_server.domain import budgets
-from cofactor_server.domain.budgets import Bucket
+from cofactor_server.domain.foundation import budgets
+from cofactor_server.domain.foundation.budgets import Bucket
 
 PAGE = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
 BUCKETS = {

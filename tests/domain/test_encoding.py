@@ -4,7 +4,7 @@ import base64
 from contextlib import suppress
 
 import pytest
-from cofactor_server.domain.encoding import base64url, framed, from_base64url, json_object
+from cofactor_server.domain.foundation.encoding import base64url, framed, from_base64url, json_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,9 +1,9 @@
 """What ends when an authenticator goes (ADR-7), as one rule for every way in which it goes."""
 
 import pytest
-from cofactor_server.domain.acr import Authentication, Level
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.ending import Opened, lacks_factor, stands
+from cofactor_server.domain.authenticators.acr import Authentication, Level
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.authenticators.endings import Opened, lacks_factor, stands
 
 APP, PHONE = "totp|dev_1", "sms|dev_2"
 

@@ -1,9 +1,9 @@
 """How a user who is not enrolled enrolls the first authenticator, by user, client and first factor."""
 
 import pytest
-from cofactor_server.domain.clients import Capability, Client, GrantType
-from cofactor_server.domain.logins import FirstFactor, Login
-from cofactor_server.domain.users import Enrollment, EnrollmentWay, User
+from cofactor_server.domain.logins.login import FirstFactor, Login
+from cofactor_server.domain.parties.clients import Capability, Client, GrantType
+from cofactor_server.domain.parties.users import Enrollment, EnrollmentWay, User
 
 PASSWORD, VOUCHED, REFRESH = FirstFactor.PASSWORD, FirstFactor.VOUCHED, FirstFactor.REFRESH
 AT_LOGIN, TICKET, VOUCHED_LOGIN, NEW_LOGIN = EnrollmentWay

@@ -1,7 +1,7 @@
 """`Accept-Language`, as browsers and strangers write it."""
 
 import pytest
-from cofactor_server.domain.languages import preferred
+from cofactor_server.domain.foundation.languages import preferred
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,9 +1,9 @@
 """What a change of a user's authenticators takes (ADR-8): what each can reach, whether or not it was used."""
 
 import pytest
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.demands import level_to_change, reach_of
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.logins.demands import level_to_change, reach_of
 
 LOW, MFA, PHR, PHRH = Level.MFA_LOW, Level.MFA, Level.PHISHING_RESISTANT, Level.PHISHING_RESISTANT_HARDWARE
 TABLE = [

@@ -1,9 +1,9 @@
 """Whether an authenticator is the last one, and what goes with it."""
 
 import pytest
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.domain.removals import removal
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.authenticators.removals import removal
+from cofactor_server.domain.foundation.events import EventName, NoticeName
 
 NOW = 1_800_000_000_000_000
 

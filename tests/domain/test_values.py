@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import pytest
 from cofactor_server import domain
-from cofactor_server.domain.values import Secret, Value, each, replace
+from cofactor_server.domain.foundation.values import Secret, Value, each, replace
 from rich.pretty import pretty_repr
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from cofactor_server.domain.proofs import Code, Enrollment, Prompt, Proof, Signed
+from cofactor_server.domain.authenticators.proofs import Code, Enrollment, Prompt, Proof, Signed
 
 from tests.factors.ed25519 import Ed25519
 from tests.factors.security_key import SecurityKey

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cofactor_server.domain.proofs import Prompt, Proof, PublicKeyCredential
+from cofactor_server.domain.authenticators.proofs import Prompt, Proof, PublicKeyCredential
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Code,

@@ -8,8 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cofactor_server.domain.acr import Level, level_of
-from cofactor_server.domain.proofs import Approved, Denied, Mismatch, Prompt, Proof, Signed, Ticket, Verdict
+from cofactor_server.domain.authenticators.acr import Level, level_of
+from cofactor_server.domain.authenticators.proofs import (
+    Approved,
+    Denied,
+    Mismatch,
+    Prompt,
+    Proof,
+    Signed,
+    Ticket,
+    Verdict,
+)
 from cofactor_server.factors import guardian, rsa_keys
 from cofactor_server.factors.push import Push, PushCredential, PushExpected
 from cofactor_server.factors.registry import register

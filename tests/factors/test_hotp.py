@@ -4,10 +4,10 @@ import base64
 from typing import Any
 
 import pytest
-from cofactor_server.domain.budgets import MOST_GUESS_CHANCE, guess_chance
+from cofactor_server.domain.authenticators.proofs import Account, Approved, Code, Mismatch, Verdict
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Verdict
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.budgets import MOST_GUESS_CHANCE, guess_chance
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.hotp import (
     LOOK_AHEAD,

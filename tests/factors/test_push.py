@@ -5,9 +5,19 @@ import json
 from typing import Any
 
 import pytest
-from cofactor_server.domain.acr import Level, level_of
-from cofactor_server.domain.proofs import Account, Approved, Code, Denied, Mismatch, Possession, Prompt, Signed, Verdict
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.authenticators.acr import Level, level_of
+from cofactor_server.domain.authenticators.proofs import (
+    Account,
+    Approved,
+    Code,
+    Denied,
+    Mismatch,
+    Possession,
+    Prompt,
+    Signed,
+    Verdict,
+)
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors import device_keys
 from cofactor_server.factors.push import (

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from cofactor_server.domain.proofs import Approved, Code, Mismatch, Possession, Verdict
+from cofactor_server.domain.authenticators.proofs import Approved, Code, Mismatch, Possession, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.recovery_code import ALPHABET, LENGTH, RecoveryCode, RecoveryCredential
 from hypothesis import given

@@ -3,8 +3,8 @@
 import string
 
 import pytest
-from cofactor_server.domain.acr import Level, level_of
-from cofactor_server.domain.proofs import Approved, Code, Mismatch, Prompt, Signed, Verdict
+from cofactor_server.domain.authenticators.acr import Level, level_of
+from cofactor_server.domain.authenticators.proofs import Approved, Code, Mismatch, Prompt, Signed, Verdict
 from cofactor_server.errors import InvalidRequest, PhoneNumberInvalid
 from cofactor_server.factors.sent_code import Destination, Email, SentCode, Sms, Voice
 

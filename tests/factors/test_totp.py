@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pyotp
 import pytest
-from cofactor_server.domain.proofs import Account, Approved, Code, Mismatch, Possession, Purpose, Verdict
+from cofactor_server.domain.authenticators.proofs import Account, Approved, Code, Mismatch, Possession, Purpose, Verdict
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.otp import SECRET_OCTETS, Algorithm, Codes, Digits
 from cofactor_server.factors.totp import HINT_STEPS, Totp, TotpCredential, totp_credential

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from cofactor_server.domain.acr import Level, level_of
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.acr import Level, level_of
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Context,
@@ -20,8 +20,8 @@ from cofactor_server.domain.proofs import (
     PublicKeyCredential,
     Purpose,
 )
-from cofactor_server.domain.relying_party import ANY_LOCALHOST, RelyingParty, UserVerification
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.relying_party import ANY_LOCALHOST, RelyingParty, UserVerification
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors.webauthn import WebAuthn, WebAuthnCredential, WebAuthnExpected
 from cryptography.hazmat.primitives.asymmetric import rsa

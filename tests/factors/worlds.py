@@ -5,8 +5,8 @@ import hmac
 import random
 from collections.abc import Sequence
 
-from cofactor_server.domain.proofs import Account, Context, Names, Purpose
-from cofactor_server.domain.relying_party import RelyingParty
+from cofactor_server.domain.authenticators.proofs import Account, Context, Names, Purpose
+from cofactor_server.domain.parties.relying_party import RelyingParty
 
 from tests.factors.security_key import ORIGIN, RP_ID
 

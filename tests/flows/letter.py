@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Code,

@@ -4,7 +4,7 @@ from typing import Any
 
 from cofactor.admin.v1 import methods_pb2 as methods
 from cofactor.admin.v1.methods_pb2_grpc import AuthenticationMethodServiceStub
-from cofactor_server.domain.operators import Role
+from cofactor_server.domain.parties.operators import Role
 from cofactor_server.seams import HOUR
 
 from tests.flows.grpc_api import call

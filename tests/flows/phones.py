@@ -11,7 +11,7 @@ from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import challenges_pb2 as challenges
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
-from cofactor_server.domain.proofs import Message, Signed
+from cofactor_server.domain.authenticators.proofs import Message, Signed
 
 from tests.factors.devices import Phone
 from tests.flows.api import Api, ClientCredentials, Enrollment, Tokens

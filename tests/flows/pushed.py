@@ -9,10 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from cofactor_server.domain.callers import Caller, Device
-from cofactor_server.domain.challenges import Standing
-from cofactor_server.domain.factor_kinds import PUSH
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.kinds import PUSH
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Context,
@@ -27,6 +25,8 @@ from cofactor_server.domain.proofs import (
     Signed,
     Verdict,
 )
+from cofactor_server.domain.callers import Caller, Device
+from cofactor_server.domain.challenges.challenge import Standing
 from cofactor_server.domain.requests import AnswerRequest
 from cofactor_server.factors import registry
 from cofactor_server.factors.registry import Registered, register

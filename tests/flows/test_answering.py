@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from cofactor_server.domain import values
-from cofactor_server.domain.challenges import Standing
-from cofactor_server.domain.events import EventName
+from cofactor_server.domain.challenges.challenge import Standing
+from cofactor_server.domain.foundation import values
+from cofactor_server.domain.foundation.events import EventName
 from cofactor_server.errors import DeviceInvalid, NotFound
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey

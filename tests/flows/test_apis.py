@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.apis import Api as ResourceServer
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.apis import Api as ResourceServer
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.services.apis import InUse
-from cofactor_server.services.operators import Conflict, Missing
+from cofactor_server.services.policy.apis import InUse
+from cofactor_server.services.transactions.refusals import Conflict, Missing
 
 from tests.flows.api import Api, MfaRequired, Tokens
 from tests.flows.steps import ALICE, a, enrolled, read, reason, refusal, shop

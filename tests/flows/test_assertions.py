@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cofactor.v1 import tokens_pb2
-from cofactor_server.domain.clients import Client
+from cofactor_server.domain.parties.clients import Client
 from cofactor_server.errors import InvalidRequest
 from joserfc import jws
 from joserfc.jwk import ECKey, KeySet, RSAKey

@@ -1,7 +1,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from cofactor_server.domain.clients import GrantType
+from cofactor_server.domain.parties.clients import GrantType
 
 from tests.flows.api import AUTH0, Api, ClientCredentials, Tokens
 from tests.flows.steps import ALICE, a, enrolled, logged_in, logged_in_to_mfa, reason, refusal, shop

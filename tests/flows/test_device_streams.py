@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cofactor_server.domain import values
-from cofactor_server.services import watchers
+from cofactor_server.domain.foundation import values
+from cofactor_server.services.challenges import watchers
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 

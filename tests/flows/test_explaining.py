@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from cofactor.v1 import policies_pb2 as pb
 from cofactor.v1 import tokens_pb2
-from cofactor_server.domain.acr import Level
+from cofactor_server.domain.authenticators.acr import Level
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.clients import Capability
-from cofactor_server.domain.explanations import DecisionQuestion
-from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.services.policies import NewRule
+from cofactor_server.domain.logins.explanations import DecisionQuestion
+from cofactor_server.domain.parties.clients import Capability
+from cofactor_server.domain.parties.users import MfaPolicy
+from cofactor_server.services.policy.rules import NewRule
 from cofactor_server.store.tables import events, metadata
 from sqlalchemy import delete, select
 

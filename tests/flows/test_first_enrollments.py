@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from cofactor.v1 import policies_pb2, tokens_pb2
-from cofactor_server.domain.clients import Capability
-from cofactor_server.domain.users import Enrollment, MfaPolicy
+from cofactor_server.domain.parties.clients import Capability
+from cofactor_server.domain.parties.users import Enrollment, MfaPolicy
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, RestApi, Tokens, call
 from tests.flows.steps import ALICE, MFA_SCOPE, a, enrolled, logged_in_to_mfa, reason, refusal, shop

@@ -7,7 +7,7 @@ import pytest
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import challenges_pb2 as challenges
 from cofactor.v1 import tokens_pb2 as tokens
-from cofactor_server.domain.clients import Capability, GrantType
+from cofactor_server.domain.parties.clients import Capability, GrantType
 from cofactor_server.rpc.callers import RULES
 from cofactor_server.rpc.grpc_web import MAX_MESSAGE, METHODS
 from google.rpc import error_details_pb2

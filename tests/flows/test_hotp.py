@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from cofactor_server.services.token_imports import ImportRefused, Seed
+from cofactor_server.services.authenticators.imports import ImportRefused, Seed
 
 from tests.factors.devices import HardwareToken, hotp
 from tests.flows.api import Api, GrpcApi, Refused, Tokens

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from cofactor.v1 import policies_pb2
-from cofactor_server.domain.clients import Capability
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.foundation.events import EventName, NoticeName
+from cofactor_server.domain.parties.clients import Capability
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.services.operators import NewUser
-from cofactor_server.services.policies import NewRule
+from cofactor_server.services.operators.users_and_clients import NewUser
+from cofactor_server.services.policy.rules import NewRule
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, Refused, Tokens, call
 from tests.flows.attacks.tools import add_mailed, change, exhaust, names

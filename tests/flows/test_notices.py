@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from cofactor_server.domain.events import NoticeName
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
+from cofactor_server.domain.foundation.events import NoticeName
 from cofactor_server.errors import DestinationRefused, Unavailable
-from cofactor_server.services.notices import AT_ONCE, FIRST_WAIT, GIVE_UP, LEASE, Notices
-from cofactor_server.services.operators import NewUser
-from cofactor_server.services.sending import NoSender
+from cofactor_server.services.messages.notices import AT_ONCE, FIRST_WAIT, GIVE_UP, LEASE, Notices
+from cofactor_server.services.messages.sending import NoSender
+from cofactor_server.services.operators.users_and_clients import NewUser
 
 from tests.flows.api import GrpcApi, Tokens
 from tests.flows.attacks.tools import add_mailed, change, rows

@@ -2,7 +2,7 @@
 
 import pytest
 from cofactor_server.errors import InvalidRequest
-from cofactor_server.store.database import DatabaseAway
+from cofactor_server.store.transactions.database import DatabaseAway
 
 from tests.flows.api import RestApi
 from tests.flows.steps import ALICE, shop

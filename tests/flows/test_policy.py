@@ -2,7 +2,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import Api, MfaRequired, Tokens
 from tests.flows.steps import MFA_SCOPE, a, logged_in_to_mfa, shop

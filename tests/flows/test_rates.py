@@ -6,7 +6,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from cofactor.v1 import tokens_pb2 as pb
-from cofactor_server.domain.factor_kinds import SMS
+from cofactor_server.domain.authenticators.kinds import SMS
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 

@@ -1,5 +1,5 @@
 import pytest
-from cofactor_server.domain.clients import GrantType
+from cofactor_server.domain.parties.clients import GrantType
 
 from tests.flows.api import AUTH0, Api, MfaRequired, RestApi
 from tests.flows.steps import ALICE, a, enrolled, logged_in_to_mfa, read, reason, refusal, shop

@@ -1,5 +1,5 @@
 import pytest
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import Api, ClientCredentials, MfaRequired, Tokens
 from tests.flows.steps import (

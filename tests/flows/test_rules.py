@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import SECOND
-from cofactor_server.services.operators import Missing
-from cofactor_server.services.policies import NewRule
+from cofactor_server.services.policy.rules import NewRule
+from cofactor_server.services.transactions.refusals import Missing
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Api, ClientCredentials, MfaRequired, Tokens

@@ -2,7 +2,7 @@
 
 import pytest
 from cofactor_server.seams import MINUTE
-from cofactor_server.services.signing_rotation import RotationUnderWay
+from cofactor_server.services.upkeep.signing_keys import RotationUnderWay
 
 from tests.flows.api import Api
 from tests.flows.steps import enrolled, logged_in, read, shop

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.acr import PAPE_MULTI_FACTOR
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.acr import PAPE_MULTI_FACTOR
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, Tokens
@@ -152,7 +152,7 @@ async def test_a_refresh_steps_up_its_family(api: Api, world: World) -> None:
 
 
 async def test_a_vouch_counts_as_one_factor_as_old_as_it_says(grpc_api: GrpcApi, world: World) -> None:
-    from cofactor_server.domain.clients import MFA_GRANTS, Capability, GrantType
+    from cofactor_server.domain.parties.clients import MFA_GRANTS, Capability, GrantType
 
     client = await shop(
         world,

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from cofactor_server.domain.authenticators.tickets import STRICT_TICKET_LIFE, TICKET_LIFE, NewTicket
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.domain.tickets import STRICT_TICKET_LIFE, TICKET_LIFE, NewTicket
+from cofactor_server.domain.foundation.events import EventName, NoticeName
 from cofactor_server.errors import DeliveryFailed, FactorDisabled, InvalidRequest, TooManyMessages
 from cofactor_server.seams import MINUTE, SECOND
-from cofactor_server.services.operators import Missing
+from cofactor_server.services.transactions.refusals import Missing
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Api, Enrollment, GrpcApi, MfaRequired, Refused, RestApi, Tokens

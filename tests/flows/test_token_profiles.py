@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from cofactor.verifier import TokenInvalid, Verifier, aio_grpc_keys
-from cofactor_server.domain.apis import Api as ResourceServer
-from cofactor_server.domain.apis import TokenProfile
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.apis import Api as ResourceServer
+from cofactor_server.domain.parties.apis import TokenProfile
 
 from tests.flows.api import Api, Tokens
 from tests.flows.steps import a, enrolled, mfa_access_token, read, reason, shop

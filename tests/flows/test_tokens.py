@@ -4,8 +4,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import pytest
-from cofactor_server.domain.clients import GrantType
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.clients import GrantType
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import Api, Tokens
 from tests.flows.steps import (

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.clients import Capability, GrantType
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.clients import Capability, GrantType
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import ClientCredentials, GrpcApi, MfaRequired, Tokens
 from tests.flows.steps import MFA_SCOPE, a, read, reason, refusal, shop

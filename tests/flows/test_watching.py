@@ -7,9 +7,9 @@ from typing import Any
 import grpc.aio
 import pytest
 from cofactor.v1 import challenges_pb2 as challenges
-from cofactor_server.domain.events import EventName
+from cofactor_server.domain.foundation.events import EventName
 from cofactor_server.rpc.server import build_server, drain, listen
-from cofactor_server.services import watchers
+from cofactor_server.services.challenges import watchers
 from cofactor_server.store import tables
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey

@@ -7,10 +7,10 @@ from typing import Any
 
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import tickets_pb2 as tickets
+from cofactor_server.domain.authenticators.proofs import Kind
+from cofactor_server.domain.authenticators.tickets import NewTicket
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.proofs import Kind
-from cofactor_server.domain.tickets import NewTicket
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.users import User
 
 from tests.flows.api import Api, GrpcApi, RestApi, call, refusal_in
 from tests.flows.values import TIMEOUT

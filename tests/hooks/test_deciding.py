@@ -8,13 +8,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cofactor_server.domain.clients import GrantType
-from cofactor_server.domain.demands import Wanted
-from cofactor_server.domain.grants import Target
-from cofactor_server.domain.hooks import AsRuled, Failure, NoAnswer, Question
-from cofactor_server.domain.logins import FirstFactor, Login
-from cofactor_server.domain.policies import Ruling
-from cofactor_server.domain.users import MfaPolicy, User
+from cofactor_server.domain.logins.demands import Wanted
+from cofactor_server.domain.logins.grants import Target
+from cofactor_server.domain.logins.hooks import AsRuled, Failure, NoAnswer, Question
+from cofactor_server.domain.logins.login import FirstFactor, Login
+from cofactor_server.domain.logins.policies import Ruling
+from cofactor_server.domain.parties.clients import GrantType
+from cofactor_server.domain.parties.users import MfaPolicy, User
 from cofactor_server.hooks.deciding import AT_ONCE, LOOK_SECONDS, HookClient
 from cofactor_server.hooks.target import SECONDS, HookTarget, HookUnusable, check_address
 from prometheus_client import CollectorRegistry

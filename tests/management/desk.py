@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-from cofactor_server.domain.operators import Role
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.operators import Role
+from cofactor_server.domain.parties.users import User
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.seams import HOUR
 

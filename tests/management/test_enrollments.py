@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from cofactor_server.domain.operators import Role
+from cofactor_server.domain.parties.operators import Role
 
 from tests.flows.api import Tokens
 from tests.flows.attacks.tools import rows

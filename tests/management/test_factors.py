@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 
@@ -196,7 +196,7 @@ async def test_the_settings_speak_until_an_operator_does(desk: Desk, said: list[
 
 
 async def test_rules_of_the_command_line_stay(desk: Desk) -> None:
-    from cofactor_server.services.policies import NewRule
+    from cofactor_server.services.policy.rules import NewRule
 
     client = await desk.shop()
     await desk.user()

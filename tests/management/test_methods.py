@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from cofactor_server.domain.operators import Role
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.operators import Role
+from cofactor_server.domain.parties.users import User
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Tokens

@@ -9,13 +9,13 @@ from cofactor.admin.v1 import enrollments_pb2, factors_pb2, methods_pb2
 from cofactor.admin.v1.enrollments_pb2_grpc import EnrollmentServiceStub
 from cofactor.admin.v1.factors_pb2_grpc import FactorServiceStub
 from cofactor.admin.v1.methods_pb2_grpc import AuthenticationMethodServiceStub
-from cofactor_server.domain.operators import LONGEST_TOKEN, SCOPES_OF, SHORTEST_TOKEN, Role
+from cofactor_server.domain.parties.operators import LONGEST_TOKEN, SCOPES_OF, SHORTEST_TOKEN, Role
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.rpc.admin.server import SERVICES
 from cofactor_server.rpc.callers import ADMIN_RULES, RULES, ByOperator, RuleMissing, check_complete
 from cofactor_server.rpc.server import build_server, listen
 from cofactor_server.seams import HOUR, SystemEntropy
-from cofactor_server.services.operator_tokens import OperatorTokens
+from cofactor_server.services.callers.operator_tokens import OperatorTokens
 from cofactor_server.vault.tokens import TokenSealer
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_health.v1 import health

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cofactor_server.domain.apis import Api as ResourceServer
-from cofactor_server.domain.apis import TokenProfile
+from cofactor_server.domain.parties.apis import Api as ResourceServer
+from cofactor_server.domain.parties.apis import TokenProfile
 from cofactor_server.seams import SystemClock
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind, name_of

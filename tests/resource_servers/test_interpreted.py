@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from cofactor_server.domain.apis import TokenProfile
+from cofactor_server.domain.parties.apis import TokenProfile
 
 from tests.resource_servers.issuer import EXAMPLES, ROOT, Issued, issuing, judge, listening
 

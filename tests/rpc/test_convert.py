@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from cofactor.v1 import authenticators_pb2, challenges_pb2, tokens_pb2
-from cofactor_server.domain import grants
-from cofactor_server.domain.authenticators import State
-from cofactor_server.domain.challenges import Standing
-from cofactor_server.domain.clients import GrantType
-from cofactor_server.domain.proofs import Code, Signed
+from cofactor_server.domain.authenticators.authenticator import State
+from cofactor_server.domain.authenticators.proofs import Code, Signed
+from cofactor_server.domain.challenges.challenge import Standing
+from cofactor_server.domain.logins import grants
+from cofactor_server.domain.parties.clients import GrantType
 from cofactor_server.domain.requests import (
     AnswerRequest,
     ChallengeRequest,

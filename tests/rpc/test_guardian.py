@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cofactor.v1 import authenticators_pb2
 from cofactor.v1 import guardian_pb2 as pb
-from cofactor_server.domain.guardian import (
+from cofactor_server.domain.challenges.guardian import (
     DeviceAccount,
     DeviceAccountChange,
     EnrolledDevice,

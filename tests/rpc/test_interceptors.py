@@ -8,7 +8,7 @@ import grpc
 import pytest
 from cofactor.v1 import tokens_pb2
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.grants import Grant, Outcome
+from cofactor_server.domain.logins.grants import Grant, Outcome
 from cofactor_server.errors import InvalidOtp, Unavailable
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc

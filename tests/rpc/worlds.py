@@ -12,16 +12,14 @@ from cofactor.v1.guardian_pb2_grpc import DeviceAccountServiceStub
 from cofactor.v1.policies_pb2_grpc import PolicyServiceStub
 from cofactor.v1.tickets_pb2_grpc import EnrollmentTicketServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.authenticators.endings import Opened
+from cofactor_server.domain.authenticators.proofs import Code, PublicKeyCredential, Signed
+from cofactor_server.domain.authenticators.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.domain.callers import Access, Caller, Device
-from cofactor_server.domain.challenges import Standing
-from cofactor_server.domain.clients import Capability, Client
-from cofactor_server.domain.demands import Wanted
-from cofactor_server.domain.ending import Opened
-from cofactor_server.domain.explanations import Consequence, DecisionQuestion, Explanation, HookWord
-from cofactor_server.domain.grants import Grant, Outcome, Tokens
-from cofactor_server.domain.guardian import (
+from cofactor_server.domain.challenges.challenge import Standing
+from cofactor_server.domain.challenges.guardian import (
     DeviceAccount,
     DeviceAccountChange,
     EnrolledDevice,
@@ -30,11 +28,16 @@ from cofactor_server.domain.guardian import (
     PushTarget,
     RichConsent,
 )
-from cofactor_server.domain.logins import FirstFactor, Login
-from cofactor_server.domain.operators import Operator
-from cofactor_server.domain.policies import Ruling
-from cofactor_server.domain.prompts import DeviceEvent, Listening
-from cofactor_server.domain.proofs import Code, PublicKeyCredential, Signed
+from cofactor_server.domain.challenges.prompts import DeviceEvent, Listening
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.logins.demands import Wanted
+from cofactor_server.domain.logins.explanations import Consequence, DecisionQuestion, Explanation, HookWord
+from cofactor_server.domain.logins.grants import Grant, Outcome, Tokens
+from cofactor_server.domain.logins.login import FirstFactor, Login
+from cofactor_server.domain.logins.policies import Ruling
+from cofactor_server.domain.parties.clients import Capability, Client
+from cofactor_server.domain.parties.operators import Operator
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.domain.requests import (
     AnswerRequest,
     ChallengeRequest,
@@ -46,9 +49,6 @@ from cofactor_server.domain.requests import (
     Paired,
     UserInfo,
 )
-from cofactor_server.domain.tickets import Confirmed, TicketOffer, Waiting
-from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.domain.values import replace
 from cofactor_server.errors import AccessTokenInvalid, BearerInvalid, InvalidClient, MfaTokenExpired, MfaTokenMalformed
 from cofactor_server.rpc.callers import Admission
 from cofactor_server.rpc.interceptors import Interceptor
@@ -56,7 +56,7 @@ from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, build_server, listen, register
 from cofactor_server.rpc.source import Sources
-from cofactor_server.services.watching import Seen
+from cofactor_server.services.challenges.watching import Seen
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health
 from grpc_status import rpc_status

@@ -1,8 +1,14 @@
 """What an authentication amounts to: one table (ADR-14)."""
 
 import pytest
-from cofactor_server.domain.acr import FIRST_FACTOR_METHODS, PAPE_MULTI_FACTOR, Level, authentication, level_of
-from cofactor_server.domain.proofs import Facts, Possession
+from cofactor_server.domain.authenticators.acr import (
+    FIRST_FACTOR_METHODS,
+    PAPE_MULTI_FACTOR,
+    Level,
+    authentication,
+    level_of,
+)
+from cofactor_server.domain.authenticators.proofs import Facts, Possession
 from cofactor_server.factors import otp, recovery_code
 
 NONE, SOFTWARE, HARDWARE = Possession.NONE, Possession.SOFTWARE, Possession.HARDWARE

@@ -1,7 +1,13 @@
 """How many wrong codes are borne, and from whom (ADR-9)."""
 
 import pytest
-from cofactor_server.domain.budgets import FAILED_CODES, SOURCE_FAILED_CODES, STRANGER_FAILURES_PER_DAY, Bucket, Guard
+from cofactor_server.domain.foundation.budgets import (
+    FAILED_CODES,
+    SOURCE_FAILED_CODES,
+    STRANGER_FAILURES_PER_DAY,
+    Bucket,
+    Guard,
+)
 from cofactor_server.seams import DAY, HOUR, MINUTE
 from hypothesis import given
 from hypothesis import strategies as st

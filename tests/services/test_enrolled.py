@@ -3,8 +3,14 @@
 import random
 
 import pytest
-from cofactor_server.domain.authenticators import PENDING_LIFE, Authenticator, State, enrolled, offered_order
-from cofactor_server.domain.factor_kinds import OURS, RECOVERY_CODE, TOTP
+from cofactor_server.domain.authenticators.authenticator import (
+    PENDING_LIFE,
+    Authenticator,
+    State,
+    enrolled,
+    offered_order,
+)
+from cofactor_server.domain.authenticators.kinds import OURS, RECOVERY_CODE, TOTP
 
 NOW = 1_800_000_000_000_000
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import pytest
-from cofactor_server.domain.authenticators import Authenticator, State
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.clients import Client
-from cofactor_server.domain.grants import MfaOtpGrant, MfaRecoveryCodeGrant, MfaRequired, PasswordGrant, Tokens
+from cofactor_server.domain.logins.grants import MfaOtpGrant, MfaRecoveryCodeGrant, MfaRequired, PasswordGrant, Tokens
+from cofactor_server.domain.parties.clients import Client
 from cofactor_server.domain.requests import EnrollmentRequest
 from cofactor_server.errors import CofactorError
-from cofactor_server.store import queries
 from cofactor_server.store import tables as t
+from cofactor_server.store.repositories import queries
 from sqlalchemy import select
 
 from tests.world import PASSWORD, World

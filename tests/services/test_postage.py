@@ -4,15 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from cofactor_server.domain.budgets import EMAIL_SENDS, PHONE_SENDS, PUMPING, PUSH_SENDS, UNBOUNDED, Bucket, Pumping
-from cofactor_server.domain.challenges import Challenge, ChallengeState
-from cofactor_server.domain.factor_kinds import EMAIL, PUSH, SMS, VOICE
-from cofactor_server.domain.proofs import Message, Purpose
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.authenticators.kinds import EMAIL, PUSH, SMS, VOICE
+from cofactor_server.domain.authenticators.proofs import Message, Purpose
+from cofactor_server.domain.challenges.challenge import Challenge, ChallengeState
+from cofactor_server.domain.foundation.budgets import (
+    EMAIL_SENDS,
+    PHONE_SENDS,
+    PUMPING,
+    PUSH_SENDS,
+    UNBOUNDED,
+    Bucket,
+    Pumping,
+)
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.errors import TooManyMessages
 from cofactor_server.seams import HOUR, MINUTE, SECOND
-from cofactor_server.services.postage import Postage, prefix_of
-from cofactor_server.services.records import Records
+from cofactor_server.services.messages.limits import Postage, prefix_of
+from cofactor_server.services.transactions.queries import Records
 
 from tests.world import World, deployment, world_on
 

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from cofactor_server.domain.authenticators import PENDING_LIFE, State
-from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
-from cofactor_server.domain.events import EVENTS_RETENTION, Event, EventName
+from cofactor_server.domain.authenticators.authenticator import PENDING_LIFE, State
+from cofactor_server.domain.foundation.budgets import KNOWN_SOURCE_LIFE
+from cofactor_server.domain.foundation.events import EVENTS_RETENTION, Event, EventName
 from cofactor_server.seams import DAY
-from cofactor_server.store import pruning, rows
+from cofactor_server.store import pruning
 from cofactor_server.store import tables as t
 from cofactor_server.store.pruning import GRACE, LONGEST_WINDOW
+from cofactor_server.store.transactions import rows
 from sqlalchemy import Connection, func, insert, select
 
 from tests.services.test_enrolled import authenticator

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 from cofactor_server.errors import Internal, TooManyRequests, Unavailable
-from cofactor_server.services import watchers as watching
-from cofactor_server.services.watchers import Watcher, Watchers
-from cofactor_server.store.signals import Signals
+from cofactor_server.services.challenges import watchers as watching
+from cofactor_server.services.challenges.watchers import Watcher, Watchers
+from cofactor_server.store.transactions.signals import Signals
 
 from tests.world import MovableClock
 

@@ -15,12 +15,12 @@ import httpx2
 import pytest
 from cofactor.admin.v1.factors_pb2 import ListFactorsRequest
 from cofactor.admin.v1.factors_pb2_grpc import FactorServiceStub
-from cofactor_server.domain.operators import Role
+from cofactor_server.domain.parties.operators import Role
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc import tls
 from cofactor_server.rpc.server import PlaintextRefused
 from cofactor_server.seams import HOUR
-from cofactor_server.services import upkeep
+from cofactor_server.services.upkeep import loop as upkeep
 from cofactor_server.serving import running
 from cofactor_server.serving.http_server import HttpServer, Readiness
 from cofactor_server.serving.listening import Listening, StartFailed, bind, name_of

@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 from cofactor_server.errors import Unavailable
-from cofactor_server.services.records import Records
-from cofactor_server.store import accounts
-from cofactor_server.store.database import (
+from cofactor_server.services.transactions.queries import Records
+from cofactor_server.store.repositories import accounts
+from cofactor_server.store.transactions.database import (
     ConnectionLost,
     Contention,
     Database,

@@ -2,8 +2,8 @@
 
 import pytest
 from cofactor_server.store import tables as t
-from cofactor_server.store.database import Contention
-from cofactor_server.store.driver import Driver, Prepared
+from cofactor_server.store.transactions.database import Contention
+from cofactor_server.store.transactions.driver import Driver, Prepared
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from tests.store.worlds import opened

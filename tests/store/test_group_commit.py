@@ -9,14 +9,14 @@ from typing import Any
 
 import asyncpg
 import pytest
-from cofactor_server.domain.events import Event, EventName
+from cofactor_server.domain.foundation.events import Event, EventName
 from cofactor_server.errors import CofactorError, DeadlineExceeded, Internal, TooManyRequests, Unavailable
-from cofactor_server.store import accounts
 from cofactor_server.store import tables as t
-from cofactor_server.store.database import Database
-from cofactor_server.store.group_commit import GroupCommit, Limits
-from cofactor_server.store.needs import Needs
-from cofactor_server.store.work import Work
+from cofactor_server.store.repositories import accounts
+from cofactor_server.store.transactions.database import Database
+from cofactor_server.store.transactions.group_commit import GroupCommit, Limits
+from cofactor_server.store.transactions.needs import Needs
+from cofactor_server.store.transactions.work import Work
 from sqlalchemy import Connection, event, select
 
 from tests.store.test_database import failure

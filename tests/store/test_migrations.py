@@ -12,11 +12,13 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from cofactor_server.domain.events import Event, EventName
-from cofactor_server.store import deployments, rows, schema
+from cofactor_server.domain.foundation.events import Event, EventName
+from cofactor_server.store import schema
 from cofactor_server.store import tables as t
-from cofactor_server.store.database import Database, open_database
+from cofactor_server.store.repositories import deployments
 from cofactor_server.store.tables import metadata
+from cofactor_server.store.transactions import rows
+from cofactor_server.store.transactions.database import Database, open_database
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey

@@ -5,19 +5,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from cofactor_server.domain.acr import Authentication, Level
-from cofactor_server.domain.authenticators import Authenticator, State
-from cofactor_server.domain.budgets import Guard
-from cofactor_server.domain.challenges import Challenge, ChallengeState
-from cofactor_server.domain.clients import Capability, Client, GrantType
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.proofs import Purpose
-from cofactor_server.domain.refresh import RefreshFamily
-from cofactor_server.domain.users import Enrollment, MfaPolicy
-from cofactor_server.domain.values import Value, replace
-from cofactor_server.store import rows
+from cofactor_server.domain.authenticators.acr import Authentication, Level
+from cofactor_server.domain.authenticators.authenticator import Authenticator, State
+from cofactor_server.domain.authenticators.proofs import Purpose
+from cofactor_server.domain.challenges.challenge import Challenge, ChallengeState
+from cofactor_server.domain.foundation.budgets import Guard
+from cofactor_server.domain.foundation.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.foundation.values import Value, replace
+from cofactor_server.domain.logins.refresh import RefreshFamily
+from cofactor_server.domain.parties.clients import Capability, Client, GrantType
+from cofactor_server.domain.parties.users import Enrollment, MfaPolicy
 from cofactor_server.store import tables as t
-from cofactor_server.store.rows import StoredOutcome
+from cofactor_server.store.transactions import rows
+from cofactor_server.store.transactions.rows import StoredOutcome
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select

@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from cofactor_server.domain.grants import MfaOtpGrant
-from cofactor_server.store.signals import Notifications, Signals
+from cofactor_server.domain.logins.grants import MfaOtpGrant
+from cofactor_server.store.transactions.signals import Notifications, Signals
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 

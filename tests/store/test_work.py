@@ -5,16 +5,16 @@ import contextlib
 from typing import Any
 
 import pytest
-from cofactor_server.domain.authenticators import State
-from cofactor_server.domain.budgets import KNOWN_SOURCE_NOTED, SOURCE_FAILED_CODES, Guard
-from cofactor_server.domain.challenges import ChallengeState
-from cofactor_server.domain.events import Event, EventName, Notice, NoticeName
-from cofactor_server.domain.values import replace
-from cofactor_server.store import rows
+from cofactor_server.domain.authenticators.authenticator import State
+from cofactor_server.domain.challenges.challenge import ChallengeState
+from cofactor_server.domain.foundation.budgets import KNOWN_SOURCE_NOTED, SOURCE_FAILED_CODES, Guard
+from cofactor_server.domain.foundation.events import Event, EventName, Notice, NoticeName
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.store import tables as t
-from cofactor_server.store.database import Contention, Database, deciding
-from cofactor_server.store.needs import Needs
-from cofactor_server.store.work import Work
+from cofactor_server.store.transactions import rows
+from cofactor_server.store.transactions.database import Contention, Database, deciding
+from cofactor_server.store.transactions.needs import Needs
+from cofactor_server.store.transactions.work import Work
 from sqlalchemy import func, select
 
 from tests.store.test_rows import AUTHENTICATOR, CHALLENGE, CLIENT, FAMILY, OUTCOME

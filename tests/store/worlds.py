@@ -9,12 +9,19 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.users import User
 from cofactor_server.seams import SystemEntropy
-from cofactor_server.store import accounts, schema
-from cofactor_server.store.database import Database, PostgresDatabase, SqliteDatabase, deciding, open_database
-from cofactor_server.store.needs import Needs
-from cofactor_server.store.work import Work
+from cofactor_server.store import schema
+from cofactor_server.store.repositories import accounts
+from cofactor_server.store.transactions.database import (
+    Database,
+    PostgresDatabase,
+    SqliteDatabase,
+    deciding,
+    open_database,
+)
+from cofactor_server.store.transactions.needs import Needs
+from cofactor_server.store.transactions.work import Work
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from cofactor_server.domain.encoding import base64url
+from cofactor_server.domain.foundation.encoding import base64url
 from cofactor_server.vault import client_keys
 from cofactor_server.vault.client_keys import AssertionInvalid, KeySetInvalid
 from joserfc import jws

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cofactor_server.domain.encoding import base64url
+from cofactor_server.domain.foundation.encoding import base64url
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.vault import root_keys, rotation
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid, RootKeyState

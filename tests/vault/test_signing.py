@@ -12,7 +12,7 @@ from types import MappingProxyType
 import joserfc.jwk
 import joserfc.jwt
 import pytest
-from cofactor_server.domain.encoding import base64url, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, from_base64url
 from cofactor_server.seams import HOUR, MINUTE, SECOND, SystemEntropy
 from cofactor_server.vault import jws as compact_jws
 from cofactor_server.vault import signing

@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from cofactor_server.domain.encoding import base64url, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, from_base64url
 from cofactor_server.vault.keyring import RootKeyState, SealBroken
 from cofactor_server.vault.tokens import TokenSealer
 from hypothesis import given, settings

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import httpx2
-from cofactor_server.domain.budgets import UNBOUNDED
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.operators import Operator, Role
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.foundation.budgets import UNBOUNDED
+from cofactor_server.domain.parties.operators import Operator, Role
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.rpc.tls import TlsFiles
 from cofactor_server.seams import HOUR
 from cofactor_server.serving.http_server import HttpServer

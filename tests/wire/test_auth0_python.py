@@ -6,7 +6,7 @@ import pytest
 from auth0.authentication import GetToken, RevokeToken
 from auth0.authentication.exceptions import Auth0Error
 from auth0.authentication.token_verifier import AsymmetricSignatureVerifier, TokenVerifier
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.wire.sdks import SCOPE, ServerPython
 from tests.wire.tenant import API, Person, Tenant

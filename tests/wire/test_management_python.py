@@ -10,7 +10,7 @@ from auth0.management import Auth0
 from auth0.management.core.api_error import ApiError
 from auth0.management.errors import BadRequestError, ForbiddenError, NotFoundError, UnauthorizedError
 from auth0.management.types.set_user_authentication_methods import SetUserAuthenticationMethods
-from cofactor_server.domain.operators import Role
+from cofactor_server.domain.parties.operators import Role
 from cofactor_server.seams import HOUR
 
 from tests.wire.sdks import ServerPython
@@ -48,7 +48,7 @@ def auth0(tenant: Tenant) -> Iterator[Auth0]:
 
 
 def _ways(tenant: Tenant) -> Any:
-    from cofactor_server.domain.switches import MESSAGE_TYPES
+    from cofactor_server.domain.authenticators.switches import MESSAGE_TYPES
 
     return MESSAGE_TYPES
 

@@ -6,13 +6,13 @@ import typer
 
 from cofactor_server.cli.clients import Algorithm
 from cofactor_server.cli.output import Json, Problem, agreed, dump, instant, say, table
-from cofactor_server.domain.apis import TokenProfile
+from cofactor_server.domain.parties.apis import TokenProfile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cofactor_server.app import Application
-    from cofactor_server.domain.apis import Api
+    from cofactor_server.domain.parties.apis import Api
     from cofactor_server.settings import Settings
 
 app = typer.Typer(
@@ -51,8 +51,8 @@ def create(
 ) -> None:
     """Register an API. Clients get tokens for it by `clients create --audience`."""
     from cofactor_server.cli.opening import within
-    from cofactor_server.domain.apis import Api
-    from cofactor_server.services.operators import Conflict
+    from cofactor_server.domain.parties.apis import Api
+    from cofactor_server.services.transactions.refusals import Conflict
 
     async def created(application: "Application", _: "Settings") -> "Api":
         now = application.configuration.clock.now()
@@ -87,8 +87,8 @@ def update(
 ) -> None:
     """Change what tokens may allow, how long they live and what signs them. Servers follow within five seconds."""
     from cofactor_server.cli.opening import within
-    from cofactor_server.domain.values import replace
-    from cofactor_server.services.operators import Missing
+    from cofactor_server.domain.foundation.values import replace
+    from cofactor_server.services.transactions.refusals import Missing
 
     def change(api: "Api") -> "Api":
         kept = (scope for scope in (*api.scopes, *(added or ())) if scope not in (removed or ()))
@@ -148,8 +148,8 @@ def delete(
 ) -> None:
     """Delete an API that no client asks tokens for."""
     from cofactor_server.cli.opening import within
-    from cofactor_server.services.apis import InUse
-    from cofactor_server.services.operators import Missing
+    from cofactor_server.services.policy.apis import InUse
+    from cofactor_server.services.transactions.refusals import Missing
 
     agreed(f"Delete {audience}?", yes=yes)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cofactor_server.cli.output import Json, Problem, agreed, dump, instant, say, table
-from cofactor_server.domain.clients import MFA_GRANTS, Capability, GrantType, Method
-from cofactor_server.domain.users import Enrollment, MfaPolicy
+from cofactor_server.domain.parties.clients import MFA_GRANTS, Capability, GrantType, Method
+from cofactor_server.domain.parties.users import Enrollment, MfaPolicy
 
 if TYPE_CHECKING:
-    from cofactor_server.domain.clients import Client
+    from cofactor_server.domain.parties.clients import Client
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and delete clients.")
 
@@ -129,7 +129,7 @@ def create(
 ) -> None:
     """Create a client. Its secret is drawn, printed here, and never shown again."""
     from cofactor_server.cli.opening import operate
-    from cofactor_server.services.operators import NewClient
+    from cofactor_server.services.operators.users_and_clients import NewClient
 
     new = NewClient(
         name=name,
@@ -191,7 +191,7 @@ def delete(
 ) -> None:
     """Delete a client; its next decision anywhere is refused."""
     from cofactor_server.cli.opening import operate
-    from cofactor_server.services.operators import Missing
+    from cofactor_server.services.transactions.refusals import Missing
 
     agreed(f"Delete {client_id}?", yes=yes)
     try:

@@ -224,7 +224,7 @@ def rotate_signing(
     """Make new keys that sign tokens, while servers run. Tokens of the old ones are good until they expire."""
     from cofactor_server.cli.opening import within
     from cofactor_server.seams import MINUTE
-    from cofactor_server.services.signing_rotation import Rotated, RotationUnderWay
+    from cofactor_server.services.upkeep.signing_keys import Rotated, RotationUnderWay
 
     async def rotated(application: "Application", _: "Settings") -> Rotated:
         rotation = application.signing_rotation
@@ -280,7 +280,7 @@ def _check_unused(keys: "Sequence[RootKey]", totals: Any) -> None:
 
 def _check_over(keys: "Sequence[RootKey]", now: int, settings: "Settings") -> None:
     """Refuse to retire a key under which a token or a short code may be sealed that is not over."""
-    from cofactor_server.domain.challenges import CHALLENGE_LIFE
+    from cofactor_server.domain.challenges.challenge import CHALLENGE_LIFE
     from cofactor_server.seams import MINUTE
 
     life = max(settings.deployment().mfa_token_life, CHALLENGE_LIFE) + MINUTE

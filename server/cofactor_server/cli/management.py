@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cofactor_server.cli.output import Json, dump, instant, say
-from cofactor_server.domain.operators import Role
+from cofactor_server.domain.parties.operators import Role
 from cofactor_server.seams import HOUR, MINUTE
 
 app = typer.Typer(no_args_is_help=True, help="Mint tokens for the Management API, which `serve --management` serves.")
@@ -31,7 +31,7 @@ def token(
 ) -> None:
     """Print a token, which nothing keeps: whoever has it is an operator until its time is over."""
     from cofactor_server.cli.opening import configured
-    from cofactor_server.services.operator_tokens import OperatorTokens
+    from cofactor_server.services.callers.operator_tokens import OperatorTokens
     from cofactor_server.settings import load
     from cofactor_server.vault.tokens import TokenSealer
 

@@ -7,11 +7,19 @@ from typing import TypeVar
 from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.delivery import providers
 from cofactor_server.delivery.providers import DeliveryUnusable
-from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, RECOVERY_CODE, RESTRICTED, RETIRED, SMS, VOICE
+from cofactor_server.domain.authenticators.kinds import (
+    EMAIL,
+    PHONE_KINDS,
+    RECOVERY_CODE,
+    RESTRICTED,
+    RETIRED,
+    SMS,
+    VOICE,
+)
 from cofactor_server.factors import registry
 from cofactor_server.hooks.target import HookUnusable
 from cofactor_server.seams import SystemClock, SystemEntropy
-from cofactor_server.services.operators import Operators
+from cofactor_server.services.operators.users_and_clients import Operators
 from cofactor_server.settings import Settings, SettingsInvalid, load
 from cofactor_server.vault.keyring import Keyring, KeyringInvalid
 

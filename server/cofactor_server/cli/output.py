@@ -100,7 +100,7 @@ def explained(error: BaseException) -> str | None:
     from cofactor_server.rpc.tls import TlsUnusable
     from cofactor_server.serving.listening import StartFailed
     from cofactor_server.settings import SettingsInvalid
-    from cofactor_server.store.database import Contention, DatabaseAway, OutcomeUnknown
+    from cofactor_server.store.transactions.database import Contention, DatabaseAway, OutcomeUnknown
     from cofactor_server.vault.keyring import KeyringInvalid
 
     match error:

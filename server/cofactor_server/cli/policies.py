@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cofactor_server.cli.output import Json, Problem, dump, instant, say, table
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.seams import SECOND
 
 if TYPE_CHECKING:
-    from cofactor_server.domain.explanations import BudgetStanding, Explanation
-    from cofactor_server.domain.policies import Rule
+    from cofactor_server.domain.logins.explanations import BudgetStanding, Explanation
+    from cofactor_server.domain.logins.policies import Rule
 
 app = typer.Typer(
     no_args_is_help=True, help="Add, list and remove rules, which servers follow within five seconds; explain."
@@ -65,8 +65,8 @@ def add(
 ) -> None:
     """Add a rule. Each condition has to apply; without any it is for everybody."""
     from cofactor_server.cli.opening import within
-    from cofactor_server.services.operators import Missing
-    from cofactor_server.services.policies import NewRule
+    from cofactor_server.services.policy.rules import NewRule
+    from cofactor_server.services.transactions.refusals import Missing
 
     level = Level[acr.name] if acr is not None else Level.ONE_FACTOR
     age = max_age * SECOND if max_age is not None else None
@@ -108,7 +108,7 @@ def list_rules(as_json: Json = False) -> None:
 def remove(rule: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Remove a rule."""
     from cofactor_server.cli.opening import within
-    from cofactor_server.services.operators import Missing
+    from cofactor_server.services.transactions.refusals import Missing
 
     try:
         within(lambda application, _: application.policies.remove(rule))
@@ -137,8 +137,8 @@ def explain(
     """Explain what a login would be asked for, by whose word, and where every counter stands. Nothing changes."""
     from cofactor_server.cli.opening import within
     from cofactor_server.domain.callers import Caller
-    from cofactor_server.domain.explanations import DecisionQuestion
-    from cofactor_server.domain.grants import Target
+    from cofactor_server.domain.logins.explanations import DecisionQuestion
+    from cofactor_server.domain.logins.grants import Target
     from cofactor_server.errors import CofactorError, NotFound, Unavailable
     from cofactor_server.rpc.source import counted
 

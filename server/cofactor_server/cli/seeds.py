@@ -14,8 +14,8 @@ import typer
 from cofactor_server.cli.output import Json, Problem, dump, say
 
 if TYPE_CHECKING:
-    from cofactor_server.services.operators import Operators
-    from cofactor_server.services.token_imports import Seed
+    from cofactor_server.services.authenticators.imports import Seed
+    from cofactor_server.services.operators.users_and_clients import Operators
     from cofactor_server.settings import Settings
 
 HOTP = "hotp"
@@ -57,7 +57,7 @@ def import_hotp(
     the second factor of everybody in it.
     """
     from cofactor_server.cli.opening import operate
-    from cofactor_server.services.token_imports import ImportRefused
+    from cofactor_server.services.authenticators.imports import ImportRefused
 
     seeds = _read(file, encoding)
 
@@ -116,7 +116,7 @@ def _seeds(text: TextIO, encoding: Encoding) -> "list[Seed]":
 
 
 def _seed(place: str, said: Mapping[str, str], encoding: Encoding) -> "Seed":
-    from cofactor_server.services.token_imports import Seed
+    from cofactor_server.services.authenticators.imports import Seed
 
     return Seed(
         place=place,

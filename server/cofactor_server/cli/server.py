@@ -123,7 +123,7 @@ def _run(configuration: "Configuration", listening: "Listening", *, migrate: boo
     import uvloop
 
     from cofactor_server.app import opened
-    from cofactor_server.domain.budgets import MOST_GUESS_CHANCE
+    from cofactor_server.domain.foundation.budgets import MOST_GUESS_CHANCE
     from cofactor_server.serving import running
 
     log = structlog.get_logger("cofactor")

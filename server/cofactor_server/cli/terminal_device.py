@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cofactor_server.cli.as_user import DEADLINE, open_channel, refusal_text
 from cofactor_server.cli.output import Problem
-from cofactor_server.domain.encoding import base64url, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, from_base64url
 from cofactor_server.seams import SECOND, SystemClock
 from cofactor_server.vault.digests import sha256
 

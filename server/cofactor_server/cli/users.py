@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cofactor_server.cli.output import Json, Problem, agreed, ask_password, dump, instant, say, table
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 if TYPE_CHECKING:
     from cofactor_server.app import Application
-    from cofactor_server.domain.authenticators import Authenticator
-    from cofactor_server.domain.users import User
-    from cofactor_server.services.operators import Operators
+    from cofactor_server.domain.authenticators.authenticator import Authenticator
+    from cofactor_server.domain.parties.users import User
+    from cofactor_server.services.operators.users_and_clients import Operators
     from cofactor_server.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Create, list, reset, block and delete users.")
@@ -39,7 +39,7 @@ FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the pass
 def _on(subject: str, realm: str, work: Callable[["Operators", str], Awaitable[R]]) -> R:
     """Do something to a user."""
     from cofactor_server.cli.opening import operate
-    from cofactor_server.services.operators import Conflict, Missing
+    from cofactor_server.services.transactions.refusals import Conflict, Missing
 
     name = f"{subject} in {realm}" if realm else subject
     try:
@@ -83,7 +83,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Create a user; the password is asked for."""
-    from cofactor_server.services.operators import NewUser
+    from cofactor_server.services.operators.users_and_clients import NewUser
 
     if no_password and password_stdin:
         raise typer.BadParameter("--no-password and --password-stdin contradict each other")
@@ -185,9 +185,9 @@ def enroll_by_ticket(
 ) -> None:
     """Print a link, shown once, by which whoever has it enrolls one authenticator for a user: docs/enrollment.md."""
     from cofactor_server.cli.opening import within
+    from cofactor_server.domain.authenticators.tickets import IssuedTicket, NewTicket
     from cofactor_server.domain.callers import Caller
-    from cofactor_server.domain.tickets import IssuedTicket, NewTicket
-    from cofactor_server.services.operators import Missing
+    from cofactor_server.services.transactions.refusals import Missing
 
     async def issued(application: "Application", settings: "Settings") -> IssuedTicket:
         user = await application.operators.user(realm or settings.default_realm, name)

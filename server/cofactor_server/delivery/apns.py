@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey
 
 from cofactor_server.delivery.posting import Poster, failure, members
 from cofactor_server.delivery.provider import NoSuchDestination, NotTaken, Outgoing
-from cofactor_server.domain.challenges import CHALLENGE_LIFE
+from cofactor_server.domain.challenges.challenge import CHALLENGE_LIFE
 from cofactor_server.seams import MINUTE, SECOND, Clock
 
 API = "https://api.push.apple.com"

@@ -13,7 +13,7 @@ from joserfc.jwk import RSAKey
 
 from cofactor_server.delivery.posting import Poster, failure, members
 from cofactor_server.delivery.provider import NoSuchDestination, NotTaken, Outgoing, ProviderRefuses
-from cofactor_server.domain.challenges import CHALLENGE_LIFE
+from cofactor_server.domain.challenges.challenge import CHALLENGE_LIFE
 from cofactor_server.origin import is_loopback
 from cofactor_server.seams import HOUR, MINUTE, SECOND, Clock
 

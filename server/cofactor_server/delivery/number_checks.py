@@ -10,8 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from cofactor_server.domain.factor_kinds import PHONE_KINDS
-from cofactor_server.domain.proofs import Message, Purpose
+from cofactor_server.domain.authenticators.kinds import PHONE_KINDS
+from cofactor_server.domain.authenticators.proofs import Message, Purpose
 from cofactor_server.errors import DeliveryFailed, DestinationRefused
 
 GROUP = "cofactor.number_checks"

@@ -20,7 +20,7 @@ from cofactor_server.delivery.provider import (
     Provider,
 )
 from cofactor_server.delivery.texts import Texts
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.errors import DeliveryFailed, DestinationRefused, FactorDisabled
 from cofactor_server.seams import SECOND, Clock, Entropy
 

@@ -10,8 +10,8 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cofactor_server.delivery.provider import Outgoing
-from cofactor_server.domain.challenges import CHALLENGE_LIFE
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
+from cofactor_server.domain.challenges.challenge import CHALLENGE_LIFE
 from cofactor_server.seams import MINUTE
 
 DEFAULT = "en"

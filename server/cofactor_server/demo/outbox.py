@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from cofactor_server.delivery.texts import Texts
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.seams import Clock
 
 REMEMBERED = 1_000

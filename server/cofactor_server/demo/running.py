@@ -19,17 +19,17 @@ from cofactor_server.app import Application, Configuration, opened
 from cofactor_server.demo import testing, written
 from cofactor_server.demo.outbox import Outbox, Sent
 from cofactor_server.demo.written import Demo
-from cofactor_server.domain import values
-from cofactor_server.domain.budgets import UNBOUNDED, Pumping
-from cofactor_server.domain.clients import Capability, GrantType
 from cofactor_server.domain.deployment import Deployment
-from cofactor_server.domain.operators import LONGEST_TOKEN, Role
-from cofactor_server.domain.relying_party import ANY_LOCALHOST, LOCALHOST
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.foundation import values
+from cofactor_server.domain.foundation.budgets import UNBOUNDED, Pumping
+from cofactor_server.domain.parties.clients import Capability, GrantType
+from cofactor_server.domain.parties.operators import LONGEST_TOKEN, Role
+from cofactor_server.domain.parties.relying_party import ANY_LOCALHOST, LOCALHOST
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.factors import registry
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.seams import ALPHANUMERIC, SECOND, Clock, SystemClock, SystemEntropy
-from cofactor_server.services.operators import NewClient, NewUser
+from cofactor_server.services.operators.users_and_clients import NewClient, NewUser
 from cofactor_server.serving import running
 from cofactor_server.serving.listening import Listening, StartFailed, bind, joined, name_of
 from cofactor_server.settings import split_address

@@ -1,11 +1,11 @@
 """Who asks, and on what authority; always an explicit argument."""
 
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.clients import Client
-from cofactor_server.domain.logins import Login
-from cofactor_server.domain.operators import Operator
-from cofactor_server.domain.tickets import EnrollmentTicket
-from cofactor_server.domain.values import Value
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.authenticators.tickets import EnrollmentTicket
+from cofactor_server.domain.foundation.values import Value
+from cofactor_server.domain.logins.login import Login
+from cofactor_server.domain.parties.clients import Client
+from cofactor_server.domain.parties.operators import Operator
 
 
 class Access(Value, frozen=True):

@@ -2,7 +2,9 @@
 
 from urllib.parse import urlsplit
 
-from cofactor_server.domain.budgets import (
+from cofactor_server.domain.authenticators.kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
+from cofactor_server.domain.authenticators.proofs import Account, Kind
+from cofactor_server.domain.foundation.budgets import (
     CLIENT_SENDS,
     DISABLE_AFTER,
     EMAIL_SENDS,
@@ -14,13 +16,11 @@ from cofactor_server.domain.budgets import (
     Pumping,
     guess_chance,
 )
-from cofactor_server.domain.events import EVENTS_RETENTION
-from cofactor_server.domain.factor_kinds import EMAIL, HOTP, RESTRICTED, SMS, TOTP, VOICE
-from cofactor_server.domain.logins import MFA_TOKEN_LIFE
-from cofactor_server.domain.proofs import Account, Kind
-from cofactor_server.domain.relying_party import RelyingParty, UserVerification, origin_of
-from cofactor_server.domain.users import MfaPolicy, User
-from cofactor_server.domain.values import Value
+from cofactor_server.domain.foundation.events import EVENTS_RETENTION
+from cofactor_server.domain.foundation.values import Value
+from cofactor_server.domain.logins.login import MFA_TOKEN_LIFE
+from cofactor_server.domain.parties.relying_party import RelyingParty, UserVerification, origin_of
+from cofactor_server.domain.parties.users import MfaPolicy, User
 from cofactor_server.seams import MINUTE
 
 MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")

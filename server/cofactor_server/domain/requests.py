@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from cofactor_server.domain.authenticators import Authenticator
-from cofactor_server.domain.proofs import Kind, Proof
-from cofactor_server.domain.values import Secret, Value, each
+from cofactor_server.domain.authenticators.authenticator import Authenticator
+from cofactor_server.domain.authenticators.proofs import Kind, Proof
+from cofactor_server.domain.foundation.values import Secret, Value, each
 from cofactor_server.errors import Quota
 
 

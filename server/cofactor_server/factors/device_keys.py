@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from cofactor_server.domain.encoding import from_base64url
+from cofactor_server.domain.foundation.encoding import from_base64url
 
 _COORDINATE = 32
 

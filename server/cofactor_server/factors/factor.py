@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from cofactor_server.domain.proofs import Account, C, Context, Enrollment, Kind, Prompt, Proof, S, Verdict
+from cofactor_server.domain.authenticators.proofs import (
+    Account,
+    C,
+    Context,
+    Enrollment,
+    Kind,
+    Prompt,
+    Proof,
+    S,
+    Verdict,
+)
 
 
 class Factor(Protocol[C, S]):

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cofactor_server.domain.encoding import from_base64url
-from cofactor_server.domain.proofs import Context
+from cofactor_server.domain.authenticators.proofs import Context
+from cofactor_server.domain.foundation.encoding import from_base64url
 from cofactor_server.factors import rsa_keys
 from cofactor_server.seams import ALPHANUMERIC, HOUR, MINUTE, SECOND, Entropy
 

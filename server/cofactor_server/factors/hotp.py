@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Code,

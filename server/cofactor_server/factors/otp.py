@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote
 
-from cofactor_server.domain.proofs import Account, Facts, Possession
+from cofactor_server.domain.authenticators.proofs import Account, Facts, Possession
 from cofactor_server.errors import InvalidRequest
 
 Algorithm: TypeAlias = Literal["SHA1", "SHA256", "SHA512"]

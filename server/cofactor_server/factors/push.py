@@ -15,9 +15,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from cofactor_server.domain.authenticators import NAME_LENGTH
-from cofactor_server.domain.encoding import base64url
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.authenticator import NAME_LENGTH
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Context,
@@ -33,6 +32,7 @@ from cofactor_server.domain.proofs import (
     Ticket,
     Verdict,
 )
+from cofactor_server.domain.foundation.encoding import base64url
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.factors import device_keys, guardian
 from cofactor_server.factors.device_keys import PublicJwk

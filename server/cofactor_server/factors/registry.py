@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from cofactor_server.domain.factor_kinds import PUSH
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.kinds import PUSH
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     C,
@@ -23,8 +23,8 @@ from cofactor_server.domain.proofs import (
     S,
     Verdict,
 )
-from cofactor_server.domain.relying_party import RelyingParty
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.relying_party import RelyingParty
 from cofactor_server.factors.factor import Factor
 from cofactor_server.factors.hotp import LOOK_AHEAD, Hotp
 from cofactor_server.factors.push import Push

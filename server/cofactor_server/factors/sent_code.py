@@ -16,7 +16,7 @@ import msgspec
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Code,

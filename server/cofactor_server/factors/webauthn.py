@@ -32,10 +32,8 @@ from webauthn.helpers import structs as w
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
-from cofactor_server.domain.challenges import CHALLENGE_LIFE
-from cofactor_server.domain.encoding import base64url
-from cofactor_server.domain.factor_kinds import WEBAUTHN
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.kinds import WEBAUTHN
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Context,
@@ -48,7 +46,9 @@ from cofactor_server.domain.proofs import (
     PublicKeyCredential,
     Verdict,
 )
-from cofactor_server.domain.relying_party import RelyingParty, UserVerification
+from cofactor_server.domain.challenges.challenge import CHALLENGE_LIFE
+from cofactor_server.domain.foundation.encoding import base64url
+from cofactor_server.domain.parties.relying_party import RelyingParty, UserVerification
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import Entropy
 

@@ -3,8 +3,8 @@
 from cofactor.hooks.v1 import decisions_pb2 as pb
 from google.protobuf import duration_pb2
 
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.hooks import (
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.logins.hooks import (
     Answer,
     AsRuled,
     Deny,

@@ -9,7 +9,7 @@ import structlog
 from cofactor.hooks.v1.decisions_pb2_grpc import PolicyDecisionServiceStub
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from cofactor_server.domain.hooks import Answer, AsRuled, Deny, Failure, NoAnswer, Question, RequireMfa, SkipMfa
+from cofactor_server.domain.logins.hooks import Answer, AsRuled, Deny, Failure, NoAnswer, Question, RequireMfa, SkipMfa
 from cofactor_server.hooks import convert
 from cofactor_server.hooks.target import SECONDS, HookTarget, HookUnusable
 

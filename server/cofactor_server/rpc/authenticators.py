@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from cofactor.v1 import authenticators_pb2 as pb
 from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceServicer
 
-from cofactor_server.domain.authenticators import Authenticator
+from cofactor_server.domain.authenticators.authenticator import Authenticator
+from cofactor_server.domain.authenticators.endings import Opened
+from cofactor_server.domain.authenticators.proofs import Signed
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.ending import Opened
-from cofactor_server.domain.proofs import Signed
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest, Paired
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import authenticators as convert

@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeAlias
 from google.protobuf.descriptor import ServiceDescriptor
 
 from cofactor_server.domain.callers import Access, Caller
-from cofactor_server.domain.clients import Capability, Client
-from cofactor_server.domain.logins import Login
-from cofactor_server.domain.operators import Operator, Role
+from cofactor_server.domain.logins.login import Login
+from cofactor_server.domain.parties.clients import Capability, Client
+from cofactor_server.domain.parties.operators import Operator, Role
 from cofactor_server.errors import (
     BearerInvalid,
     BearerMissing,

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from cofactor.v1 import challenges_pb2 as pb
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceServicer
 
+from cofactor_server.domain.authenticators.proofs import Signed
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.challenges import Standing
-from cofactor_server.domain.prompts import DeviceEvent
-from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.challenges.challenge import Standing
+from cofactor_server.domain.challenges.prompts import DeviceEvent
 from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, CreatedChallenge
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import challenges as convert

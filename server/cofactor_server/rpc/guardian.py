@@ -8,7 +8,7 @@ from cofactor.v1 import guardian_pb2 as pb
 from cofactor.v1.guardian_pb2_grpc import DeviceAccountServiceServicer
 
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.guardian import (
+from cofactor_server.domain.challenges.guardian import (
     DeviceAccount,
     DeviceAccountChange,
     EnrolledDevice,

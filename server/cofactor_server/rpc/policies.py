@@ -8,7 +8,7 @@ from cofactor.v1 import policies_pb2 as pb
 from cofactor.v1.policies_pb2_grpc import PolicyServiceServicer
 
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.explanations import DecisionQuestion, Explanation
+from cofactor_server.domain.logins.explanations import DecisionQuestion, Explanation
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import policies as convert
 

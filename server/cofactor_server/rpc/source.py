@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from cofactor_server.domain.clients import Capability, Client
+from cofactor_server.domain.parties.clients import Capability, Client
 from cofactor_server.rpc.credentials import Credentials
 from cofactor_server.rpc.local import LocalContext
 

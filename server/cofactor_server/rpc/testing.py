@@ -11,7 +11,7 @@ from cofactor.testing.v1.clock_pb2_grpc import ClockServiceServicer, add_ClockSe
 from cofactor.testing.v1.outbox_pb2_grpc import OutboxServiceServicer, add_OutboxServiceServicer_to_server
 from google.protobuf.descriptor import ServiceDescriptor
 
-from cofactor_server.domain.proofs import Message
+from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.rpc.callers import check_complete
 from cofactor_server.rpc.convert.fields import Fields, timestamp
 from cofactor_server.seams import DAY, SECOND

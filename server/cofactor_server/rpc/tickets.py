@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from cofactor.v1 import tickets_pb2 as pb
 from cofactor.v1.tickets_pb2_grpc import EnrollmentTicketServiceServicer
 
+from cofactor_server.domain.authenticators.proofs import Code, PublicKeyCredential
+from cofactor_server.domain.authenticators.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.proofs import Code, PublicKeyCredential
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
-from cofactor_server.domain.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import tickets as convert
 from cofactor_server.rpc.errors import tell

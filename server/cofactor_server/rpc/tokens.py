@@ -9,7 +9,7 @@ from cofactor.v1 import tokens_pb2 as pb
 from cofactor.v1.tokens_pb2_grpc import TokenServiceServicer
 
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.grants import Grant, Outcome
+from cofactor_server.domain.logins.grants import Grant, Outcome
 from cofactor_server.domain.requests import Introspection, UserInfo
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert import tokens as convert

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, and_, delete, or_, select, tuple_
 
-from cofactor_server.domain.authenticators import PENDING_LIFE, State
-from cofactor_server.domain.budgets import KNOWN_SOURCE_LIFE
+from cofactor_server.domain.authenticators.authenticator import PENDING_LIFE, State
+from cofactor_server.domain.foundation.budgets import KNOWN_SOURCE_LIFE
 from cofactor_server.seams import DAY, MINUTE, id_in_order_before
 from cofactor_server.store import tables as t
 

@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from cofactor_server.store import deployments
 from cofactor_server.store import tables as t
+from cofactor_server.store.repositories import deployments
 from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring, SealBroken
 

@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from cofactor_server.domain.encoding import from_base64url, json_object
+from cofactor_server.domain.foundation.encoding import from_base64url, json_object
 from cofactor_server.vault import jws
 from cofactor_server.vault.signing_keys import LARGEST_RSA_BITS, RSA_BITS
 

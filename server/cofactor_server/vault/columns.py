@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cofactor_server.domain.encoding import framed, framed_once
+from cofactor_server.domain.foundation.encoding import framed, framed_once
 from cofactor_server.vault.keyring import Keyring
 
 _PURPOSE = "column"

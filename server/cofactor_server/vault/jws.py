@@ -1,6 +1,6 @@
 """A JWS in compact form, taken apart before anything in it is believed (RFC 7515 section 3.1)."""
 
-from cofactor_server.domain.encoding import from_base64url, json_object
+from cofactor_server.domain.foundation.encoding import from_base64url, json_object
 
 REFUSED_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
 """Ways to say that the token is to be read otherwise: extended, unencoded, compressed, encrypted, nested."""

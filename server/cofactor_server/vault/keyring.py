@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cofactor_server.domain.encoding import framed
+from cofactor_server.domain.foundation.encoding import framed
 from cofactor_server.seams import DAY, Clock, Entropy, SystemEntropy
 from cofactor_server.vault import root_keys
 from cofactor_server.vault.recent import Recent

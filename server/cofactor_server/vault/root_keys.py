@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from cofactor_server.domain.encoding import base64url, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, from_base64url
 from cofactor_server.seams import ALPHANUMERIC, Entropy
 
 SECRET_OCTETS = 32

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jws import JWSRegistry
 
-from cofactor_server.domain.encoding import base64url, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, from_base64url
 from cofactor_server.seams import SECOND, Clock
 from cofactor_server.vault import jws
 from cofactor_server.vault.signing_keys import (

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cofactor_server.domain.encoding import base64url, framed_once, from_base64url
+from cofactor_server.domain.foundation.encoding import base64url, framed_once, from_base64url
 from cofactor_server.vault.keyring import Keyring, SealBroken
 
 LONGEST = 4_096

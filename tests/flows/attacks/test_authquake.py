@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.store.group_commit import Limits
+from cofactor_server.domain.foundation.events import EventName, NoticeName
+from cofactor_server.store.transactions.group_commit import Limits
 
 from tests.flows.api import Api, Tokens, grpc_edge, rest_edge
 from tests.flows.attacks.tools import add_mailed, challenged, names, open_world, outcome, wrong

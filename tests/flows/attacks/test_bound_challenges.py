@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
-from cofactor_server.domain.events import EventName
+from cofactor_server.domain.foundation.events import EventName
 
 from tests.flows.api import Api, ClientCredentials
 from tests.flows.attacks.tools import (

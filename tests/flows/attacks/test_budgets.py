@@ -2,8 +2,8 @@
 
 import httpx2
 import pytest
-from cofactor_server.domain.clients import Capability
-from cofactor_server.domain.events import NoticeName
+from cofactor_server.domain.foundation.events import NoticeName
+from cofactor_server.domain.parties.clients import Capability
 
 from tests.flows.api import Api, GrpcApi, Refused, RestApi, Tokens, grpc_edge, rest_edge
 from tests.flows.attacks.tools import (

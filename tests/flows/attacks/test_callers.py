@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from cofactor_server.domain.clients import GrantType
+from cofactor_server.domain.parties.clients import GrantType
 
 from tests.flows.api import Api, GrpcApi, MfaRequired
 from tests.flows.attacks.tools import reason

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cofactor_server.domain.factor_kinds import SMS
-from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.services.policies import NewRule
+from cofactor_server.domain.authenticators.kinds import SMS
+from cofactor_server.domain.parties.users import MfaPolicy
+from cofactor_server.services.policy.rules import NewRule
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, Tokens

@@ -1,7 +1,7 @@
 """Security decision 1: exhausting what a user has never opens the way to enroll something else."""
 
 import pytest
-from cofactor_server.domain.events import EventName, NoticeName
+from cofactor_server.domain.foundation.events import EventName, NoticeName
 
 from tests.flows.api import Api, MfaRequired, Tokens, grpc_edge
 from tests.flows.attacks.tools import DAY, HOUR, add_mailed, exhaust, names, open_world, reason, wrong

@@ -9,7 +9,7 @@ import grpc.aio
 import httpx2
 import pytest
 from cofactor.v1 import tokens_pb2
-from cofactor_server.domain.clients import Capability
+from cofactor_server.domain.parties.clients import Capability
 from cofactor_server.vault import passwords
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, RestApi, grpc_edge, rest_edge

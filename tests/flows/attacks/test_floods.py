@@ -1,8 +1,8 @@
 """What nobody gets more of by asking often: a client of the queue (security decision 19), a user of challenges."""
 
 import pytest
-from cofactor_server.domain.challenges import PENDING_PER_USER
-from cofactor_server.domain.factor_kinds import EMAIL, SMS
+from cofactor_server.domain.authenticators.kinds import EMAIL, SMS
+from cofactor_server.domain.challenges.challenge import PENDING_PER_USER
 
 from tests.flows.api import Api
 from tests.flows.attacks.tools import GARBAGE, MALLORY, add_mailed, challenged, enrolled_pair, outcome, reason, rows

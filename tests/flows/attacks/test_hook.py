@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import pytest
 from cofactor.hooks.v1 import decisions_pb2 as pb
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.clients import Capability, GrantType
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.parties.clients import Capability, GrantType
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.hooks.target import SECONDS
 from cofactor_server.seams import SECOND
-from cofactor_server.services.policies import NewRule
+from cofactor_server.services.policy.rules import NewRule
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, MfaRequired, Tokens
 from tests.flows.attacks.tools import MALLORY, add_mailed, names, reason, rows

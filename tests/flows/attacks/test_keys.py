@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cofactor_server.domain.events import EventName
+from cofactor_server.domain.foundation.events import EventName
 from cofactor_server.seams import SystemEntropy
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey, RootKeyState

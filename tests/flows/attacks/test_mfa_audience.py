@@ -1,8 +1,8 @@
 """Security decision 8: the token that manages authenticators is no way round them."""
 
 import pytest
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import Api, MfaRequired, Tokens
 from tests.flows.attacks.tools import (

@@ -1,7 +1,7 @@
 """Security decision 3: what somebody else enrolled never becomes active by the owner's hand."""
 
 import pytest
-from cofactor_server.domain.users import Enrollment, MfaPolicy
+from cofactor_server.domain.parties.users import Enrollment, MfaPolicy
 from cofactor_server.seams import MINUTE
 
 from tests.flows.api import Api, GrpcApi, MfaRequired, Tokens, grpc_edge

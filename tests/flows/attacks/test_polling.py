@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from cofactor_server.domain.challenges import LONGEST_POLL_INTERVAL, POLL_RETRIES
+from cofactor_server.domain.challenges.challenge import LONGEST_POLL_INTERVAL, POLL_RETRIES
 from cofactor_server.seams import SECOND
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey

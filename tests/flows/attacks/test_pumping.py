@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from cofactor_server.domain.budgets import Bucket, Pumping
-from cofactor_server.domain.events import EventName
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.foundation.budgets import Bucket, Pumping
+from cofactor_server.domain.foundation.events import EventName
+from cofactor_server.domain.foundation.values import replace
 from cofactor_server.seams import HOUR
 
 from tests.flows.api import Api, ClientCredentials, GrpcApi, Tokens, grpc_edge

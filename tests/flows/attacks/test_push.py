@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from cofactor_server.domain.clients import Capability
-from cofactor_server.domain.proofs import Signed
-from cofactor_server.domain.values import replace
+from cofactor_server.domain.authenticators.proofs import Signed
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.parties.clients import Capability
 
 from tests.factors.devices import base64url
 from tests.factors.ed25519 import Ed25519

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from cofactor_server.domain.events import EventName, NoticeName
+from cofactor_server.domain.foundation.events import EventName, NoticeName
 
 from tests.flows.api import Api
 from tests.flows.attacks.tools import add_mailed, challenged, names, outcome, rows, wrong

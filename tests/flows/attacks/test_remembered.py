@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.acr import Level
-from cofactor_server.domain.users import MfaPolicy
-from cofactor_server.services.policies import NewRule
+from cofactor_server.domain.authenticators.acr import Level
+from cofactor_server.domain.parties.users import MfaPolicy
+from cofactor_server.services.policy.rules import NewRule
 
 from tests.flows.api import ClientCredentials, GrpcApi, MfaRequired, Tokens
 from tests.flows.attacks.tools import DAY, MALLORY, fail, names, reason, rows, wrong

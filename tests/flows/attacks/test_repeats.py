@@ -1,7 +1,7 @@
 """Security decision 16: a lost reply is given again to whom it was meant for, and to nobody else."""
 
 import pytest
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.flows.api import GrpcApi, Tokens
 from tests.flows.attacks.tools import MALLORY, enrolled_pair, outcome, reason, rows, wrong

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from cofactor.v1 import challenges_pb2 as challenges
-from cofactor_server.domain.events import EventName, NoticeName
-from cofactor_server.domain.factor_kinds import SMS
+from cofactor_server.domain.authenticators.kinds import SMS
+from cofactor_server.domain.foundation.events import EventName, NoticeName
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.factors.security_key import SecurityKey
 from tests.flows.api import Api, ClientCredentials, MfaRequired, Tokens

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from cofactor_server.domain.clients import Capability, GrantType
+from cofactor_server.domain.parties.clients import Capability, GrantType
 
 from tests.flows.api import Api, GrpcApi, Tokens, rest_edge
 from tests.flows.attacks.tools import outcome, reason

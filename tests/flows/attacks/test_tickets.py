@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from cofactor_server.domain.users import Enrollment
+from cofactor_server.domain.parties.users import Enrollment
 
 from tests.flows.api import Api, Refused
 from tests.flows.attacks.test_epoch import EVENTS

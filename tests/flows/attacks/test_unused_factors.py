@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from cofactor_server.domain.factor_kinds import EMAIL, SMS
-from cofactor_server.services.token_imports import Seed
+from cofactor_server.domain.authenticators.kinds import EMAIL, SMS
+from cofactor_server.services.authenticators.imports import Seed
 
 from tests.flows.api import Api, ClientCredentials, RestApi, Tokens
 from tests.flows.attacks.tools import (

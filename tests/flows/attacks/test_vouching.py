@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from cofactor_server.domain.clients import Capability, GrantType
-from cofactor_server.domain.events import EventName
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.foundation.events import EventName
+from cofactor_server.domain.parties.clients import Capability, GrantType
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.errors import InvalidRequest
 from cofactor_server.seams import SECOND
 

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from cofactor_server.domain.factor_kinds import EMAIL, SMS
+from cofactor_server.domain.authenticators.kinds import EMAIL, SMS
 from cofactor_server.store import tables
 from sqlalchemy import select, update
 

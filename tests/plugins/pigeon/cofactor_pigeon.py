@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 from cofactor_server.delivery.provider import NoSuchDestination, NotTaken, Outgoing
-from cofactor_server.domain.proofs import (
+from cofactor_server.domain.authenticators.proofs import (
     Account,
     Approved,
     Code,

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 from cofactor.admin.v1 import enrollments_pb2, factors_pb2, methods_pb2
 
-from cofactor_server.domain import factor_kinds
-from cofactor_server.domain.authenticators import NAME_LENGTH
-from cofactor_server.domain.factor_kinds import EMAIL, PHONE_KINDS, TOTP
-from cofactor_server.domain.methods import MOST_AT_ONCE, PHONE, Method, NewMethod
-from cofactor_server.domain.proofs import Kind
-from cofactor_server.domain.switches import Switch
-from cofactor_server.domain.tickets import NewTicket
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators import kinds as factor_kinds
+from cofactor_server.domain.authenticators.authenticator import NAME_LENGTH
+from cofactor_server.domain.authenticators.kinds import EMAIL, PHONE_KINDS, TOTP
+from cofactor_server.domain.authenticators.methods import MOST_AT_ONCE, PHONE, Method, NewMethod
+from cofactor_server.domain.authenticators.proofs import Kind
+from cofactor_server.domain.authenticators.switches import Switch
+from cofactor_server.domain.authenticators.tickets import NewTicket
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.errors import AuthenticatorNotFound, MissingParameter
 from cofactor_server.rpc.convert.fields import ID_LENGTH, NAME, VISIBLE, Fields, timestamp
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from cofactor.admin.v1 import factors_pb2 as pb
 from cofactor.admin.v1.factors_pb2_grpc import FactorServiceServicer
 
-from cofactor_server.domain.switches import Switch
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.authenticators.switches import Switch
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.rpc.admin import convert
 
 
@@ -34,7 +34,7 @@ class Switches(Protocol):
 
 
 class StandingPolicies(Protocol):
-    """Keeps what is asked of everybody; `services.policies` does it."""
+    """Keeps what is asked of everybody; `services.policy.rules` does it."""
 
     async def standing(self) -> frozenset[MfaPolicy]:
         """Return it."""

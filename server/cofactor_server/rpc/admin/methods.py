@@ -10,11 +10,11 @@ from cofactor.admin.v1 import methods_pb2 as pb
 from cofactor.admin.v1.enrollments_pb2_grpc import EnrollmentServiceServicer
 from cofactor.admin.v1.methods_pb2_grpc import AuthenticationMethodServiceServicer
 
+from cofactor_server.domain.authenticators.methods import Method, NewMethod
+from cofactor_server.domain.authenticators.proofs import Kind
+from cofactor_server.domain.authenticators.tickets import IssuedTicket, NewTicket
 from cofactor_server.domain.callers import Caller
-from cofactor_server.domain.methods import Method, NewMethod
-from cofactor_server.domain.proofs import Kind
-from cofactor_server.domain.tickets import IssuedTicket, NewTicket
-from cofactor_server.domain.users import User
+from cofactor_server.domain.parties.users import User
 from cofactor_server.rpc.admin import convert
 from cofactor_server.rpc.callers import admitted
 from cofactor_server.rpc.convert.fields import timestamp

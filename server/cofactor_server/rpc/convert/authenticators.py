@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from cofactor.v1 import authenticators_pb2 as pb
 
-from cofactor_server.domain import factor_kinds
-from cofactor_server.domain.authenticators import NAME_LENGTH, Authenticator, State
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.authenticators import kinds as factor_kinds
+from cofactor_server.domain.authenticators.authenticator import NAME_LENGTH, Authenticator, State
+from cofactor_server.domain.authenticators.proofs import Kind
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
 from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert import kinds

@@ -2,8 +2,8 @@
 
 from cofactor.v1 import challenges_pb2 as pb
 
-from cofactor_server.domain.challenges import POLL_INTERVAL, Standing
-from cofactor_server.domain.proofs import Code, Proof
+from cofactor_server.domain.authenticators.proofs import Code, Proof
+from cofactor_server.domain.challenges.challenge import POLL_INTERVAL, Standing
 from cofactor_server.domain.requests import AnswerRequest, ChallengeRequest, ChallengeType, CreatedChallenge
 from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert import kinds

@@ -5,8 +5,8 @@ from typing import Protocol
 from cofactor.v1 import authenticators_pb2 as pb
 from cofactor.v1 import challenges_pb2
 
-from cofactor_server.domain.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
-from cofactor_server.domain.proofs import Signed
+from cofactor_server.domain.authenticators.proofs import Signed
+from cofactor_server.domain.challenges.prompts import DeviceEvent, Listening, WaitingPrompt, Withdrawn
 from cofactor_server.domain.requests import Paired
 from cofactor_server.errors import MissingParameter
 from cofactor_server.rpc.convert.fields import ID_LENGTH, VISIBLE, Fields, timestamp

@@ -3,8 +3,8 @@
 from cofactor.v1 import authenticators_pb2
 from cofactor.v1 import guardian_pb2 as pb
 
-from cofactor_server.domain.authenticators import NAME_LENGTH
-from cofactor_server.domain.guardian import (
+from cofactor_server.domain.authenticators.authenticator import NAME_LENGTH
+from cofactor_server.domain.challenges.guardian import (
     DeviceAccount,
     DeviceAccountChange,
     EnrolledDevice,

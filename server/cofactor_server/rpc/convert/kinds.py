@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from cofactor.v1 import authenticators_pb2 as pb
 
-from cofactor_server.domain import factor_kinds
-from cofactor_server.domain.proofs import Kind
+from cofactor_server.domain.authenticators import kinds as factor_kinds
+from cofactor_server.domain.authenticators.proofs import Kind
 from cofactor_server.rpc.convert.fields import Fields
 
 _TO_WIRE: dict[Kind, pb.FactorKind.ValueType] = {

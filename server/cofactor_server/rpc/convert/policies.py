@@ -3,8 +3,8 @@
 from cofactor.v1 import authenticators_pb2, tokens_pb2
 from cofactor.v1 import policies_pb2 as pb
 
-from cofactor_server.domain.authenticators import State
-from cofactor_server.domain.explanations import (
+from cofactor_server.domain.authenticators.authenticator import State
+from cofactor_server.domain.logins.explanations import (
     AuthenticatorStanding,
     BudgetStanding,
     Consequence,
@@ -12,7 +12,7 @@ from cofactor_server.domain.explanations import (
     Explanation,
     HookWord,
 )
-from cofactor_server.domain.users import MfaPolicy
+from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.rpc.convert.fields import ID_LENGTH, NAME, VISIBLE, Fields, duration, timestamp
 from cofactor_server.rpc.convert.tokens import ENROLLMENT_WAYS, REALM_LENGTH, USERNAME_LENGTH, token_target
 from cofactor_server.rpc.source import counted

@@ -2,7 +2,7 @@
 
 import json
 
-from cofactor_server.domain.proofs import PublicKeyCredential
+from cofactor_server.domain.authenticators.proofs import PublicKeyCredential
 from cofactor_server.rpc.convert.fields import BASE64URL, SECRET, Fields
 
 CREDENTIAL_LENGTH = 32_768

@@ -3,10 +3,10 @@
 from cofactor.v1 import authenticators_pb2 as authenticators
 from cofactor.v1 import tickets_pb2 as pb
 
-from cofactor_server.domain.challenges import POLL_INTERVAL
-from cofactor_server.domain.proofs import Code, PublicKeyCredential
+from cofactor_server.domain.authenticators.proofs import Code, PublicKeyCredential
+from cofactor_server.domain.authenticators.tickets import Confirmed, TicketOffer, Waiting
+from cofactor_server.domain.challenges.challenge import POLL_INTERVAL
 from cofactor_server.domain.requests import Enrolled, EnrollmentRequest
-from cofactor_server.domain.tickets import Confirmed, TicketOffer, Waiting
 from cofactor_server.rpc.convert import authenticators as convert
 from cofactor_server.rpc.convert import kinds
 from cofactor_server.rpc.convert.fields import (

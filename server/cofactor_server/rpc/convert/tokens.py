@@ -5,7 +5,8 @@ from typing import assert_never
 
 from cofactor.v1 import tokens_pb2 as pb
 
-from cofactor_server.domain.grants import (
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.logins.grants import (
     AnswerPending,
     Grant,
     MfaOobGrant,
@@ -20,9 +21,8 @@ from cofactor_server.domain.grants import (
     Tokens,
     VouchedGrant,
 )
+from cofactor_server.domain.parties.users import EnrollmentWay
 from cofactor_server.domain.requests import Introspection, UserInfo
-from cofactor_server.domain.users import EnrollmentWay
-from cofactor_server.domain.values import replace
 from cofactor_server.errors import MissingParameter, UnsupportedGrantType
 from cofactor_server.rpc.convert import kinds
 from cofactor_server.rpc.convert.fields import (

@@ -1,0 +1,1 @@
+"""Authenticators, their kinds, the proofs they give, and the assurance these amount to."""

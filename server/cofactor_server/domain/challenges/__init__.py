@@ -1,0 +1,1 @@
+"""Challenges, and the prompts that devices show."""

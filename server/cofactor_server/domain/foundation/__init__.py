@@ -1,0 +1,1 @@
+"""What every value is built from: value classes, encodings, languages, rate limits, events."""

@@ -1,0 +1,1 @@
+"""Who takes part: users, clients, APIs, operators, browsers, the relying party."""

@@ -1,0 +1,1 @@
+"""Authenticators over their life: enrolled, confirmed, listed, renamed, removed, imported."""

@@ -1,0 +1,1 @@
+"""Who calls: clients, operators, and web origins."""

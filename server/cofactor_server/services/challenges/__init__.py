@@ -1,0 +1,1 @@
+"""Challenges: created, answered and watched."""

@@ -1,0 +1,1 @@
+"""The Token endpoint: first factors, redemption of proofs, refresh, and explanations."""

@@ -1,0 +1,118 @@
+"""First factors are tried within budgets, by name and by source, at every replica and edge alike (ADR-22)."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.foundation.budgets import Charge
+from cofactor_server.domain.foundation.encoding import framed
+from cofactor_server.domain.foundation.values import replace
+from cofactor_server.domain.logins.explanations import BudgetStanding
+from cofactor_server.errors import Quota, TooManyAttempts
+from cofactor_server.seams import SECOND, Clock
+from cofactor_server.services.transactions.queries import Records
+from cofactor_server.store.repositories import budgets
+from cofactor_server.vault.keyring import Keyring
+
+_PURPOSE = "login name"
+
+log = structlog.get_logger("cofactor")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try that was counted, and what is left for the name."""
+
+    charges: Sequence[Charge]
+    quota: Quota
+    uncounted: Quota
+    """What is left once it is given back."""
+
+
+class Throttle:
+    """Counts tries for a name, known to us or not, before anything is hashed.
+
+    A try is counted when it begins, so that a hundred that begin at once are a hundred; one whose password was right is
+    given back. Tries from where the owner completed MFA lately are counted apart, so that strangers do not keep the
+    owner out (ADR-9).
+    """
+
+    def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
+        self._logins = deployment.logins
+        self._source_logins = deployment.source_logins
+        self._records = records
+        self._keyring = keyring
+        self._clock = clock
+
+    async def take(self, realm: str, name: str, source: str, *, known: bool) -> "Try":
+        """Count a try.
+
+        Args:
+            realm: Where the name stands.
+            name: As it was presented.
+            source: The end user's address; empty for none, which no budget counts.
+            known: Whether the user of that name completed MFA from there lately.
+
+        Returns:
+            What was counted.
+
+        Raises:
+            TooManyAttempts: The budget of the name or of the source is empty; nothing was counted.
+            Unavailable: The database is away.
+        """
+        charges = [self._of_name(realm, name, "known" if known else "strangers"), *self._of_source(source)]
+        now = self._clock.now()
+        taken = await self._records.change(budgets.take, charges, now)
+        match taken:
+            case budgets.Empty(charge, full_at):
+                log.warning("logins throttled", realm=realm, budget=charge.name)
+                wait, quota = charge.bucket.wait(full_at, now), charge.bucket.quota(charge.name, full_at, now)
+                raise TooManyAttempts(retry_after=wait / SECOND, quota=quota)
+        of_name = charges[0]
+        bucket, full_at = of_name.bucket, taken.full_at[0]
+        before = bucket.quota(of_name.name, bucket.refunded(full_at), now)
+        return Try(charges, bucket.quota(of_name.name, full_at, now), before)
+
+    async def standing(self, realm: str, name: str, source: str, *, known: bool) -> tuple[BudgetStanding, ...]:
+        """Return where the budgets of a name and a source stand, counting nothing; as `take` has its arguments.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        strangers, owners = (self._of_name(realm, name, whose) for whose in ("strangers", "known"))
+        charges = [
+            (replace(strangers, name="login-attempts-of-strangers"), not known),
+            (replace(owners, name="login-attempts-of-known-sources"), known),
+            *((charge, True) for charge in self._of_source(source)),
+        ]
+        now = self._clock.now()
+        taken = await self._records.read(budgets.standing, [charge for charge, _ in charges])
+        return tuple(
+            BudgetStanding(charge.bucket.quota(charge.name, full_at, now), charge.bucket.wait(full_at, now), applies)
+            for (charge, applies), full_at in zip(charges, taken.full_at, strict=True)
+        )
+
+    def _of_name(self, realm: str, name: str, whose: str) -> Charge:
+        _, mac = self._keyring.mac(_PURPOSE, framed(realm, normalized(name)))
+        return Charge(f"login:{whose}:{mac.hex()}", "login-attempts", self._logins)
+
+    def _of_source(self, source: str) -> Sequence[Charge]:
+        if not source:
+            return ()
+        return [Charge(f"login-source:{source}", "login-attempts-of-source", self._source_logins)]
+
+    async def give_back(self, counted: "Try") -> None:
+        """Uncount a try that was none: the password was right, or never looked at.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        await self._records.change(budgets.give_back, counted.charges)
+
+
+def normalized(name: str) -> str:
+    """Return what names that look alike share, so that spelling one in another way buys no tries."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

@@ -1,0 +1,1 @@
+"""Messages to users: codes and notices, with their rate limits."""

@@ -1,0 +1,1 @@
+"""What operators do: users, clients, authentication methods, tickets."""

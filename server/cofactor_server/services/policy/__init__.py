@@ -1,0 +1,1 @@
+"""Policy: stored rules, registered APIs, the decision hook, and what follows a first factor."""

@@ -1,0 +1,144 @@
+"""The operator's say in a login: asked outside of transactions, applied, and recorded (ADR-13)."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cofactor_server.domain.authenticators.authenticator import enrolled
+from cofactor_server.domain.callers import Caller
+from cofactor_server.domain.deployment import Deployment
+from cofactor_server.domain.foundation.events import Event, EventName
+from cofactor_server.domain.logins.demands import Wanted
+from cofactor_server.domain.logins.grants import Target
+from cofactor_server.domain.logins.hooks import Answer, AsRuled, Deny, NoAnswer, Question, SkipMfa, answered
+from cofactor_server.domain.logins.login import Login
+from cofactor_server.domain.logins.policies import Ruling
+from cofactor_server.domain.parties.clients import Capability, Client, GrantType
+from cofactor_server.errors import LoginDenied
+from cofactor_server.services.policy.evaluation import Policy
+from cofactor_server.services.transactions.decisions import Decider
+from cofactor_server.store.repositories.queries import Account
+from cofactor_server.store.transactions.needs import Needs
+from cofactor_server.store.transactions.work import Work
+
+
+class Hook(Protocol):
+    """The operator's service; `hooks.deciding` calls it."""
+
+    async def decide(self, question: Question) -> Answer:
+        """Return what it says, within 300 milliseconds; it raises nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a login was asked with."""
+
+    grant_type: GrantType
+    target: Target
+    """As the client asked."""
+    wanted: Wanted
+    """By the client."""
+    source: str
+    source_known: bool
+    dry_run: bool = False
+
+
+class NoHook:
+    """No say for anybody."""
+
+    async def decide(self, question: Question) -> Answer:  # noqa: ARG002 - the interface's
+        """Return that policy's word stands."""
+        return AsRuled()
+
+
+class Hooking:
+    """Asks the hook, and makes of its answer what it may be."""
+
+    def __init__(self, deployment: Deployment, hook: Hook | None, policy: Policy, decider: Decider) -> None:
+        self.is_on = hook is not None
+        self._issuer = deployment.issuer
+        self._hook = hook or NoHook()
+        self._policy = policy
+        self._decider = decider
+
+    async def answer(self, asked: Asked, account: Account, login: Login, ruling: Ruling) -> Answer:
+        """Return what the hook says; no transaction is open meanwhile."""
+        question = Question(
+            issuer=self._issuer,
+            login=login,
+            user=account.user,
+            is_enrolled=enrolled(account.authenticators),
+            kinds=tuple(dict.fromkeys(a.kind for a in self._policy.usable(account.authenticators))),
+            grant_type=asked.grant_type,
+            target=asked.target,
+            source=asked.source,
+            source_known=asked.source_known,
+            ruling=ruling,
+            wanted=asked.wanted.joined(ruling.wanted),
+            dry_run=asked.dry_run,
+        )
+        return await self._hook.decide(question)
+
+    def ruled(self, client: Client, login: Login, wanted: Wanted, ruling: Ruling, answer: Answer) -> Ruling:
+        """Return what policy and an answer amount to.
+
+        Args:
+            client: At which the login is.
+            login: It.
+            wanted: What the client wants.
+            ruling: Policy's.
+            answer: The hook's; one that denies changes no ruling.
+        """
+        target = Target(login.scope, login.audience)
+        trusted = Capability.HOOK_MAY_SKIP in client.capabilities
+        may_skip = trusted and self._policy.may_skip(target, wanted.joined(ruling.wanted))
+        return answered(ruling, answer, may_skip=may_skip)
+
+    async def record(self, caller: Caller, login: Login, answer: Answer, *, spared: bool) -> None:
+        """Record an answer that an operator will want to know of.
+
+        Args:
+            caller: Who asked for the login.
+            login: It.
+            answer: The hook's.
+            spared: Whether it kept a second factor from being asked for.
+
+        Raises:
+            LoginDenied: The answer is that, and is recorded.
+        """
+        event = _event(caller, login, answer, spared=spared)
+        if event is not None:
+            with self._decider.under_way(caller):
+                await self._decider.decide(caller, Record(event))
+        if isinstance(answer, Deny):
+            raise LoginDenied
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Records an event of a user."""
+
+    event: Event = field(repr=False)
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing beyond the user's lock."""
+        return Needs(self.event.user_id, authenticators=False)
+
+    def decide(self, work: Work) -> None:
+        """Record it."""
+        work.record(self.event)
+
+
+def _event(caller: Caller, login: Login, answer: Answer, *, spared: bool) -> Event | None:
+    details: dict[str, str] = {}
+    match answer:
+        case NoAnswer(failure):
+            name, details = EventName.HOOK_FAILED, {"failure": failure.value}
+        case Deny(note):
+            name, details = EventName.HOOK_DENIED, {"note": note} if note else {}
+        case SkipMfa() if spared:
+            name = EventName.HOOK_SKIPPED
+        case _:
+            return None
+    return Event(login.user_id, name, login.issued_at, login.client_id, login.id, source=caller.source, details=details)

@@ -1,0 +1,1 @@
+"""Credentials, and proofs that are verified against them within rate limits."""

@@ -1,0 +1,1 @@
+"""Tokens: signed, sealed, refreshed, revoked and introspected."""

@@ -1,0 +1,46 @@
+"""Reads as the services use them: a database that is away is a refusal, a lost race is tried again."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from cofactor_server.errors import Unavailable
+from cofactor_server.store.transactions.database import Contention, Database, DatabaseAway, OutcomeUnknown
+
+R = TypeVar("R")
+
+
+class Records:
+    """Reads and lone changes outside the group commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, query: Callable[..., R], *arguments: Any) -> R:
+        """Return `query(connection, *arguments)`, run in a read-only transaction.
+
+        Raises:
+            Unavailable: The database is away.
+        """
+        try:
+            return await self._database.read(lambda connection: query(connection, *arguments))
+        except (DatabaseAway, Contention):
+            raise Unavailable(retry_after=1) from None
+
+    async def change(self, change: Callable[..., R], *arguments: Any) -> R:
+        """Return `change(connection, *arguments)`, committed; a lost race is run again from the start.
+
+        Raises:
+            Unavailable: The database is away, or the commit's outcome is unknown.
+        """
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(Contention),
+            stop=stop_after_attempt(5),
+            wait=wait_random_exponential(multiplier=0.005, max=0.1),
+            reraise=True,
+        )
+        try:
+            return await attempts(self._database.transact, lambda connection: change(connection, *arguments))
+        except (DatabaseAway, OutcomeUnknown, Contention):
+            raise Unavailable(retry_after=1) from None

@@ -1,0 +1,1 @@
+"""What a serving process does beside serving: pruning, key rotation, the work loop."""

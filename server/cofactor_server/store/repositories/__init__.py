@@ -1,0 +1,1 @@
+"""Reads and lone changes of each kind of row."""

@@ -1,0 +1,1 @@
+"""Engines, and the deciding transaction: lock, read, decide, write, commit in groups."""
