@@ -102,10 +102,10 @@ matrix: .venv/.dev $(WIRE)/node_modules/.made $(SERVERS)/node_modules/.made | gi
 	$(PYTEST) -p tests.matrix $(TEST_ARGS)
 
 bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.watching
-	$(BIN)/python -m tests.bench.clients
-	$(BIN)/python -m tests.bench.sameness
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.watching
+	$(BIN)/python -m benchmarks.clients
+	$(BIN)/python -m benchmarks.sameness
 
 # --keep-going would hide which check failed first; this order has the cheap ones first.
 check: .venv/.dev .tools/proto/.made | git $(GO)  ## judge the code without running it

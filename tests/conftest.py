@@ -18,8 +18,8 @@ from cofactor_server.vault import signing_keys
 from cofactor_server.vault.keyring import Keyring
 from cofactor_server.vault.root_keys import RootKey
 
-from tests import postgres
-from tests.world import MovableClock, World, world_on
+from tests.support import postgres
+from tests.support.world import MovableClock, World, world_on
 
 TEMPLATE = "cofactor_template"
 KEPT = frozenset({"alembic_version", "settings", "signing_keys"})

@@ -23,14 +23,14 @@ from cofactor_server.rest.app import PushRejected, create_app
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc.admin import server as admin_server
 from cofactor_server.rpc.admin.server import AdminServices
-from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.callers import ADMIN_RULES, Admission
-from cofactor_server.rpc.grpc_web import page_methods
 from cofactor_server.rpc.interceptors import Interceptor
-from cofactor_server.rpc.local import LocalChannel
 from cofactor_server.rpc.metrics import Metrics
 from cofactor_server.rpc.server import Services, new_server, register
 from cofactor_server.rpc.source import Sources
+from cofactor_server.rpc.transport.bursts import Bursts
+from cofactor_server.rpc.transport.grpc_web import page_methods
+from cofactor_server.rpc.transport.local import LocalChannel
 from cofactor_server.seams import Clock, Entropy, SystemClock, SystemEntropy
 from cofactor_server.services.authenticators.enrollment import Enrolling
 from cofactor_server.services.authenticators.imports import TokenImports

@@ -26,7 +26,7 @@ from cofactor_server.domain.parties.users import MfaPolicy
 from cofactor_server.hooks.target import HookTarget, check_address
 from cofactor_server.origin import is_loopback
 from cofactor_server.rpc.source import UNIX, Sources
-from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.rpc.transport.tls import TlsFiles
 from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 
 PREFIX = "COFACTOR_"

@@ -12,10 +12,10 @@ from cofactor_server.serving.listening import Listening, bind
 from playwright.async_api import Error
 
 from tests.browser.chromium import Browser, chromium, page_server
-from tests.flows.phones import APPROVED, KINDS, Shop, phone_shop
-from tests.flows.steps import ALICE, shop
-from tests.flows.values import Enrollment
-from tests.world import PASSWORD, World, world_on
+from tests.support.flows.phones import APPROVED, KINDS, Shop, phone_shop
+from tests.support.flows.steps import ALICE, shop
+from tests.support.flows.values import Enrollment
+from tests.support.world import PASSWORD, World, world_on
 
 pytestmark = pytest.mark.timeout(240)  # a bundle, and a browser, on machines that do other things, too
 ROOT = Path(__file__).parents[2]

@@ -15,12 +15,12 @@ from playwright.async_api import Error, expect
 
 from tests.browser.chromium import PASSKEY, SECURITY_KEY, chromium
 from tests.browser.ticketed import LATE, Holder
-from tests.flows.api import Api, GrpcApi, Tokens
-from tests.flows.phones import phone_shop
-from tests.flows.steps import ALICE, PERIOD, a, logged_in_to_mfa, shop
-from tests.flows.ticketed import NUMBER
-from tests.flows.values import Enrollment
-from tests.world import World, world_on
+from tests.support.flows.api import Api, GrpcApi, Tokens
+from tests.support.flows.phones import phone_shop
+from tests.support.flows.steps import ALICE, PERIOD, a, logged_in_to_mfa, shop
+from tests.support.flows.ticketed import NUMBER
+from tests.support.flows.values import Enrollment
+from tests.support.world import World, world_on
 
 pytestmark = pytest.mark.timeout(240)  # a browser, on machines that do other things, too
 

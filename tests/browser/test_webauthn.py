@@ -11,7 +11,7 @@ from joserfc.jws import extract_compact
 from playwright.async_api import Error
 
 from tests.browser.chromium import PASSKEY, SECURITY_KEY, Browser, chromium, page_server
-from tests.cli.conftest import Process, environment_in
+from tests.unit.cli.conftest import Process, environment_in
 
 pytestmark = pytest.mark.timeout(240)  # processes, on machines that do other things, too
 AUTH0 = "http://auth0.com/oauth/grant-type/"

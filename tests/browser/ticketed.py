@@ -9,9 +9,9 @@ from cofactor_server.domain.parties.users import User
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, expect
 
 from tests.browser.chromium import Browser
-from tests.flows.api import Api
-from tests.flows.ticketed import holder
-from tests.world import World
+from tests.support.flows.api import Api
+from tests.support.flows.ticketed import holder
+from tests.support.world import World
 
 PIXELS = """image => {
   const [size, canvas] = [400, document.createElement("canvas")];

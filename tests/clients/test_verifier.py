@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from tests.flows.api import grpc_edge
-from tests.flows.steps import enrolled, shop
-from tests.world import API, ISSUER, world_on
+from tests.support.flows.api import grpc_edge
+from tests.support.flows.steps import enrolled, shop
+from tests.support.world import API, ISSUER, world_on
 
 NOW = 1_800_000_000
 RSA = RSAKey.generate_key(2048, {"kid": "r1", "alg": "RS256", "use": "sig"})

@@ -15,7 +15,7 @@ from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.keyring import Keyring
 from grpc_health.v1 import health
 
-from tests.world import MovableClock, World, world_on
+from tests.support.world import MovableClock, World, world_on
 
 EIGHT_OCTETS = struct.Struct("<q")
 

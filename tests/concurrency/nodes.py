@@ -29,7 +29,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from tests.concurrency.node import SharedClock
-from tests.world import API, World, world_on
+from tests.support.world import API, World, world_on
 
 ROOT = Path(__file__).parents[2]
 A_DAY_AND_MORE = 25 * 3_600

@@ -13,7 +13,7 @@ from cofactor_server.store.transactions.group_commit import Limits
 from cofactor_server.vault.root_keys import RootKey
 
 from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Person, Town, here, outcomes, town_on
-from tests.flows.attacks.tools import rows
+from tests.support.flows.attacks import rows
 
 ROUNDS = 200
 CALLS = 50

@@ -20,8 +20,8 @@ from cofactor_server.store.repositories import queries
 from cofactor_server.vault.root_keys import RootKey
 from sqlalchemy import func, select
 
-from tests import postgres
 from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Node, Person, Town, node, outcomes, reason, town_on
+from tests.support import postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

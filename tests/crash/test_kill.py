@@ -18,7 +18,7 @@ from cofactor_server.seams import SECOND
 from cofactor_server.vault.root_keys import RootKey
 
 from tests.concurrency.nodes import A_DAY_AND_MORE, SUCCESS, Node, Town, node, town_on
-from tests.world import USER_GRANTS, totp
+from tests.support.world import USER_GRANTS, totp
 
 pytestmark = pytest.mark.timeout(120)
 

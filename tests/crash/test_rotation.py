@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert, select
 
 from tests.concurrency.nodes import A_DAY_AND_MORE, Node, Town, node
 from tests.crash.test_kill import Loader, Person, locked_out, vouching_town
-from tests.world import ISSUER
+from tests.support.world import ISSUER
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -16,7 +16,7 @@ from cofactor.v1.authenticators_pb2_grpc import AuthenticatorServiceStub
 from cofactor.v1.challenges_pb2_grpc import ChallengeServiceStub
 from cofactor.v1.tokens_pb2_grpc import TokenServiceStub
 
-from tests.cli.conftest import Invoke, Start, deployed, environment, invoke, line_of, parsed, start, template
+from tests.unit.cli.conftest import Invoke, Start, deployed, environment, invoke, line_of, parsed, start, template
 
 __all__ = ["deployed", "environment", "invoke", "start", "template"]  # fixtures
 
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_factor_keeps_the_contract(site: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "pigeon", "tests/factors/test_contract.py"],
+        [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "pigeon", "tests/unit/factors/test_contract.py"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,

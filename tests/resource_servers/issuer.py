@@ -14,9 +14,9 @@ from cofactor_server.seams import SystemClock
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind, name_of
 
-from tests.flows.api import rest_edge
-from tests.flows.steps import enrolled, shop
-from tests.world import API, world_on
+from tests.support.flows.api import rest_edge
+from tests.support.flows.steps import enrolled, shop
+from tests.support.world import API, world_on
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "resource-servers"

@@ -16,15 +16,15 @@ from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.foundation.budgets import UNBOUNDED
 from cofactor_server.domain.parties.operators import Operator, Role
 from cofactor_server.domain.parties.users import MfaPolicy
-from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.rpc.transport.tls import TlsFiles
 from cofactor_server.seams import HOUR
 from cofactor_server.serving.http_server import HttpServer
 from cofactor_server.serving.listening import Listening, bind, name_of
 
-from tests.authorities import Authority, write
-from tests.factors.devices import Phone
-from tests.flows.phones import Owned
-from tests.world import API, PASSWORD, World, world_on
+from tests.support.authorities import Authority, write
+from tests.support.flows.phones import Owned
+from tests.support.world import API, PASSWORD, World, world_on
+from tests.unit.factors.devices import Phone
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from cofactor_server.rest import openapi
 from cofactor_server.rest.app import create_app
-from cofactor_server.rpc.local import LocalChannel
+from cofactor_server.rpc.transport.local import LocalChannel
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.phones import Owned
+from tests.support.flows.phones import Owned
 from tests.wire.sdks import Challenge, Refused, Sdk
 from tests.wire.tenant import Person, Tenant
 

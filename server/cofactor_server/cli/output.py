@@ -97,7 +97,7 @@ def explained(error: BaseException) -> str | None:
     from cofactor_server.errors import CofactorError, Unavailable
     from cofactor_server.factors.registry import FactorConflict, FactorUnusable
     from cofactor_server.rpc.server import PlaintextRefused
-    from cofactor_server.rpc.tls import TlsUnusable
+    from cofactor_server.rpc.transport.tls import TlsUnusable
     from cofactor_server.serving.listening import StartFailed
     from cofactor_server.settings import SettingsInvalid
     from cofactor_server.store.transactions.database import Contention, DatabaseAway, OutcomeUnknown

@@ -14,7 +14,7 @@ from cofactor_server.demo import authority, written
 from cofactor_server.demo.outbox import Outbox
 from cofactor_server.demo.written import Testing
 from cofactor_server.rpc.testing import register
-from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.rpc.transport.tls import TlsFiles
 from cofactor_server.seams import SystemClock
 from cofactor_server.serving.listening import StartFailed
 

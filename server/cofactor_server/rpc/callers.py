@@ -27,9 +27,10 @@ from cofactor_server.errors import (
     MfaTokenMalformed,
     MissingParameter,
 )
-from cofactor_server.rpc import certificates, credentials
+from cofactor_server.rpc import credentials
 from cofactor_server.rpc.credentials import Credentials, Metadata
 from cofactor_server.rpc.source import Sources
+from cofactor_server.rpc.transport import certificates
 
 
 class Callers(Protocol):

@@ -23,10 +23,10 @@ from google.protobuf.message import DecodeError
 from cofactor_server.domain.callers import Caller
 from cofactor_server.errors import TABLE, CofactorError, Internal, InvalidRequest, Unavailable, Unimplemented
 from cofactor_server.rpc import errors
-from cofactor_server.rpc.bursts import Bursts
 from cofactor_server.rpc.callers import Admission, Rule
 from cofactor_server.rpc.credentials import Metadata
 from cofactor_server.rpc.metrics import Metrics
+from cofactor_server.rpc.transport.bursts import Bursts
 
 LONGEST_CHAIN = 8
 """How many of an exception's causes are logged."""

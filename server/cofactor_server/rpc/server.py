@@ -20,16 +20,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from cofactor_server.rpc import authenticators as rpc_authenticators
 from cofactor_server.rpc import challenges as rpc_challenges
-from cofactor_server.rpc import reflection, tls
 from cofactor_server.rpc.authenticators import Authenticators, AuthenticatorServicer
 from cofactor_server.rpc.callers import RULES, Rule, check_complete
 from cofactor_server.rpc.challenges import Answers, Challenges, ChallengeServicer, Watching
 from cofactor_server.rpc.guardian import DeviceAccounts, DeviceAccountServicer
 from cofactor_server.rpc.interceptors import Interceptor
 from cofactor_server.rpc.policies import Explaining, PolicyServicer
-from cofactor_server.rpc.reflection import Reflection
 from cofactor_server.rpc.tickets import EnrollmentTicketServicer, Tickets
 from cofactor_server.rpc.tokens import Tokens, TokenServicer
+from cofactor_server.rpc.transport import reflection, tls
+from cofactor_server.rpc.transport.reflection import Reflection
 
 MAX_REQUEST = 65_536
 MAX_STREAMS = 1_024

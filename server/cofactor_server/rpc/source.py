@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from cofactor_server.domain.parties.clients import Capability, Client
 from cofactor_server.rpc.credentials import Credentials
-from cofactor_server.rpc.local import LocalContext
+from cofactor_server.rpc.transport.local import LocalContext
 
 UNIX = "unix"
 """Among trusted proxies: whoever connects by a unix socket."""

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from cofactor_server.rest.application import HttpApplication
-from cofactor_server.rpc import tls
+from cofactor_server.rpc.transport import tls
 from cofactor_server.serving.listening import BACKLOG, Listening, name_of
 
 KEEP_ALIVE = 30

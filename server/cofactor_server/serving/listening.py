@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cofactor_server.rpc.server import PlaintextRefused
-from cofactor_server.rpc.tls import TlsFiles, server_context
+from cofactor_server.rpc.transport.tls import TlsFiles, server_context
 from cofactor_server.settings import Settings, is_local, split_address
 
 BACKLOG = 2_048

@@ -18,7 +18,7 @@ from grpc_health.v1 import health
 from cofactor_server.app import Application
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc import server as rpc
-from cofactor_server.rpc.tls import TlsFiles
+from cofactor_server.rpc.transport.tls import TlsFiles
 from cofactor_server.serving.http_server import HttpServer, Readiness
 from cofactor_server.serving.listening import Listening, StartFailed, bind, joined
 from cofactor_server.settings import split_address
