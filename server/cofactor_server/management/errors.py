@@ -77,7 +77,7 @@ def answer(refusal: Refusal, path: str = "") -> JSONResponse:
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
     if refusal.reason == "REQUEST_TOO_LARGE":
-        headers["connection"] = "close"  # the rest of the body is not read
+        headers["connection"] = "close"  # the rest of the body is of no use to anybody
     return JSONResponse(body, status, headers)
 
 

@@ -104,7 +104,7 @@ async def read(request: Request, limit: int, lists: Collection[str] = ()) -> Bod
     """Read the body.
 
     Parameters:
-        limit: In bytes. `rest.edge` reads the rest of a longer body and throws it away.
+        limit: In bytes. `serving.lingering` reads the rest of a longer body and throws it away.
         lists: members that a form may repeat, also spelled `name[]`.
 
     Raises:

@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cofactor_server.origin import CURRENT_ORIGIN, Origin
 from cofactor_server.rest.errors import Refusal, answer, is_for_devices
-from cofactor_server.rest.unread_bodies import UnreadBody
 
 UNIX = "unix"
 """Among trusted proxies: whoever connects by a unix socket."""
@@ -84,29 +83,28 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = False
-        body = UnreadBody(scope, receive, send)
 
         async def decorated(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
                 _decorate(MutableHeaders(scope=message), scope["path"])
-            await body.send(message)
+            await send(message)
 
         headers = Headers(scope=scope)
         origin = CURRENT_ORIGIN.set(self._peers.origin(scope, headers))
         try:
             if self._hosts is not None and _host(headers) not in self._hosts:
                 refusal = Refusal("INVALID_REQUEST", violations=(("Host", "is not served here"),))
-                await self._refuse(refusal, scope["path"])(scope, body.receive, decorated)
+                await self._refuse(refusal, scope["path"])(scope, receive, decorated)
             else:
-                await self._app(scope, body.receive, decorated)
+                await self._app(scope, receive, decorated)
         except ClientDisconnect:
             pass  # nobody is left to be answered
         except Exception as error:
             _log.error("Unexpected %s in %s", type(error).__name__, _where(error))  # no traceback: see _where
             if not begun:
-                await self._refuse(Refusal("INTERNAL"), scope["path"])(scope, body.receive, decorated)
+                await self._refuse(Refusal("INTERNAL"), scope["path"])(scope, receive, decorated)
         finally:
             CURRENT_ORIGIN.reset(origin)
 

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 
 from cofactor_server.rest.application import HttpApplication
 from cofactor_server.rpc.transport import tls
+from cofactor_server.serving.lingering import LingeringProtocol
 from cofactor_server.serving.listening import BACKLOG, Listening, name_of
 
 KEEP_ALIVE = 30
@@ -82,7 +83,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
+            http=LingeringProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
