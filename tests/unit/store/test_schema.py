@@ -13,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from cofactor_server.domain.foundation.events import Event, EventName
-from cofactor_server.store import schema
+from cofactor_server.store import alembic_migrations, schema
 from cofactor_server.store import tables as t
 from cofactor_server.store.repositories import deployments
 from cofactor_server.store.tables import metadata
@@ -71,7 +71,7 @@ async def test_what_happened_before_is_there_when_it_is_put_in_order(database_ur
     events = [rows.of_event(event, f"{event.time:014x}") for event in happened]
     spent = [{"user_id": f"usr_{n % 3}", "token_id": f"{10 - n:014x}", "expires_at": n} for n in range(10)]
     async with opened(database_url) as database:
-        await database.transact(lambda connection: command.downgrade(schema.configured(connection), "0012"))
+        await database.transact(lambda connection: command.downgrade(alembic_migrations.configure(connection), "0012"))
         keys = await _keys(database)
         assert (keys["events"], keys["spent"]) == (["user_id", "id"], ["user_id", "token_id"])
         await database.transact(lambda connection: connection.execute(insert(t.events), events))
@@ -175,3 +175,8 @@ async def test_a_new_database_file_is_for_its_owner_alone_whatever_the_umask(dat
     finally:
         os.umask(before)
     assert modes == {f"test.sqlite3{end}": 0o600 for end in ("", "-wal", "-shm")}
+
+
+def test_the_head_that_is_expected_is_the_newest_migration() -> None:
+    versions = Path(schema.__file__).parent / "migrations" / "versions"
+    assert max(file.name[:4] for file in versions.glob("[0-9]*.py")) == schema.HEAD

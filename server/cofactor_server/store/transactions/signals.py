@@ -7,10 +7,12 @@ signal that is lost, or sent twice, or made up by somebody who may write to the 
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import structlog
+
+if TYPE_CHECKING:
+    import asyncpg
 
 CHANNEL = "cofactor"
 LONGEST_PAYLOAD = 7_000
@@ -117,6 +119,8 @@ class Notifications:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        import asyncpg
+
         pause = SHORTEST_PAUSE
         while True:
             try:

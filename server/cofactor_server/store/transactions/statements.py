@@ -23,8 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import pysqlite
 
 from cofactor_server.domain.authenticators.authenticator import State
@@ -36,7 +35,19 @@ from cofactor_server.store.transactions.driver import Prepared
 
 def inserting(dialect: str) -> Any:
     """Return the INSERT of an engine that has ON CONFLICT, by SQLAlchemy's name of the engine."""
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+    if dialect != "postgresql":
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert
+
+
+def _dialect(name: str) -> Any:
+    if name != "postgresql":
+        return pysqlite.dialect()
+    from sqlalchemy.dialects.postgresql import asyncpg
+
+    return asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 
 class Statements:
@@ -51,7 +62,7 @@ class Statements:
         self.skips_locked = self._array
         among, owned = self._among, self._owned
         upsert = inserting(dialect)
-        self._dialect = asyncpg.dialect() if self._array else pysqlite.dialect()  # type: ignore[no-untyped-call]
+        self._dialect = _dialect(dialect)
 
         def prepared(statement: Any) -> Prepared:
             return Prepared(statement, self._dialect)
