@@ -1,1 +1,1 @@
-"""Challenges: created, answered and watched."""
+"""Creates, answers, polls and watches challenges."""

@@ -1,7 +1,7 @@
-"""A challenge answered by whoever holds the proof, and left to whoever holds the mfa_token to redeem (ADR-46).
+"""Answers challenges without redeeming them: the holder of the mfa_token redeems the answer later (ADR-46).
 
-The answer activates what was pending, moves the factor's credential on, and keeps what was shown, sealed. A challenge
-that is final or answered stays as it is, so that an answer whose reply was lost may be sent again.
+An answer activates a pending authenticator, advances the factor's credential, and stores the proven facts, sealed. A
+challenge that is final or answered does not change, so that a caller who lost the reply may send the answer again.
 """
 
 from cofactor_server.domain.authenticators.authenticator import Authenticator
@@ -39,7 +39,7 @@ from cofactor_server.store.transactions.work import Work
 
 
 class Answering(Value, frozen=True):
-    """What deciding an answer takes."""
+    """Collaborators of a decision on an answer."""
 
     credentials: Credentials
     guessing: Guessing
@@ -54,7 +54,16 @@ class Answering(Value, frozen=True):
         trail: Trail,
         now: int,
     ) -> Standing | None:
-        """Write what a verdict makes of the challenge, and return where it stands; None where nothing was proven."""
+        """Store the challenge's new state and return its standing; None if the verdict neither proves nor denies.
+
+        Args:
+            work: The transaction; the caller holds the user's lock.
+            challenge: The pending challenge.
+            authenticator: The authenticator that it was for.
+            verdict: The result of the verification.
+            trail: Who answered, for the audit log.
+            now: Microseconds since the Unix epoch.
+        """
         match verdict:
             case Proven(facts=facts, show=show):
                 answer = self.credentials.seal_answer(challenge, Answer(facts, show))
@@ -71,7 +80,7 @@ class Answering(Value, frozen=True):
 
 
 class AnswerWithCode(Value, frozen=True):
-    """Decides an answer typed by the holder of the mfa_token, for the own login alone."""
+    """Decides an answer that the holder of the mfa_token typed; it counts for that login alone."""
 
     answering: Answering
     login: Login
@@ -82,7 +91,7 @@ class AnswerWithCode(Value, frozen=True):
 
     @property
     def needs(self) -> Needs:
-        """The challenge, the user's authenticators and whether the mfa_token is spent."""
+        """The challenge, the user's authenticators, and whether the mfa_token is spent."""
         login = self.login
         return Needs(
             login.user_id,
@@ -93,20 +102,20 @@ class AnswerWithCode(Value, frozen=True):
         )
 
     def decide(self, work: Work) -> Standing | CofactorError:
-        """Try the code, within the authenticator's guess budget like any other (ADR-9)."""
+        """Verify the code within the authenticator's guess budget (ADR-9)."""
         now, login = self.answering.clock.now(), self.login
         if refusal := login_refusal(work, login, self.client, now):
             return refusal
         trail = Trail(login.user_id, self.client.id, login.id, self.source)
         found = bound(work, login, self.challenge_id, now)
-        if found is None or found[1].kind == WEBAUTHN:  # which signs, to redeem
+        if found is None or found[1].kind == WEBAUTHN:  # a security key signs, at redemption
             work.record(trail.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
         challenge, authenticator = found
         if (standing := challenge.standing(now)) is not Standing.PENDING:
             return standing
         if self.answering.guessing.on_device(authenticator.kind):
-            return InvalidBindingCode()  # there is no code that could be guessed, and nothing to count
+            return InvalidBindingCode()  # there is no code to guess, so no failure is counted
         attempt = Attempt(self.code, trail, self.client.name, challenge.purpose, now, login.remembered)
         verdict = self.answering.guessing.attempt(work, attempt, [Candidate(authenticator, challenge)])
         if isinstance(verdict, CofactorError):
@@ -120,7 +129,7 @@ class AnswerWithCode(Value, frozen=True):
 class AnswerOnDevice(Value, frozen=True):
     """Decides an answer that a device signed.
 
-    Whose challenge it is was read before, to know what to lock; it says nothing that the decision relies on.
+    The challenge was read before the lock, to know which rows to lock. The decision relies on nothing from that read.
     """
 
     answering: Answering
@@ -132,12 +141,12 @@ class AnswerOnDevice(Value, frozen=True):
 
     @property
     def needs(self) -> Needs:
-        """The challenge, its authenticator, its client, and whether its login is over."""
+        """The challenge, its authenticator, its client, and whether its login is spent."""
         named = self.named
         return Needs(self.device.user_id, client_id=named.client_id, token_id=named.login_id, challenge_id=named.id)
 
     def decide(self, work: Work) -> Standing | CofactorError:
-        """Judge the signature against the device's own authenticator, while user, client and login stand."""
+        """Verify the signature with the device's own authenticator, if user, client and login are still valid."""
         now, device, named = self.answering.clock.now(), self.device, self.named
         challenge, client = work.challenge(device.user_id, named.id), work.client(named.client_id)
         if challenge is None or client is None or user_refusal(work.user(device.user_id), challenge.epoch):
@@ -161,7 +170,7 @@ class AnswerOnDevice(Value, frozen=True):
         return self.answering.settle(work, challenge, authenticator, verdict, trail, now) or DeviceInvalid()
 
     def _own(self, work: Work, challenge: Challenge, now: int) -> Authenticator | None:
-        """Return the device's authenticator if it is the challenge's, and may answer it."""
+        """Return the device's authenticator if the challenge is for it and it may answer; None otherwise."""
         if challenge.authenticator_id != self.device.authenticator_id:
             return None
         mine = work.authenticators(self.device.user_id)
@@ -174,7 +183,7 @@ class AnswerOnDevice(Value, frozen=True):
 
 
 class Answers:
-    """Has challenges answered."""
+    """Answers challenges with codes and device signatures."""
 
     def __init__(self, *, answering: Answering, records: Records, decider: Decider, oob_codes: OobCodes) -> None:
         self._answering = answering
@@ -183,20 +192,20 @@ class Answers:
         self._oob_codes = oob_codes
 
     async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
-        """Answer a challenge without redeeming it, and return where it stands.
+        """Answer a challenge without redeeming it, and return its standing.
 
         Args:
             caller: The holder of the mfa_token with a code, or a device with a signature.
-            request: The challenge, named as befits the caller, and the proof.
+            request: The proof, and the challenge: by oob_code for the holder of the mfa_token, by id for a device.
 
         Raises:
-            InvalidRequest: The proof, or the name of the challenge, is not of this caller's sort.
-            OobCodeMalformed: The challenge is not this login's.
-            NotFound: The challenge is not this device's.
+            InvalidRequest: The proof is not of the type that this caller sends.
+            OobCodeMalformed: The challenge does not belong to this login.
+            NotFound: The challenge does not belong to this device.
             InvalidBindingCode: The code is wrong.
             DeviceInvalid: The signature does not answer this challenge.
             TooManyFailedCodes: The guess budget is empty.
-            CofactorError: The login can't go on.
+            CofactorError: The login can't continue.
         """
         with self._decider.under_way(caller):
             if caller.device is not None:

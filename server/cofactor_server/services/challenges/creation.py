@@ -1,4 +1,4 @@
-"""Challenges: picks an authenticator, and prepares it to be answered."""
+"""Creates challenges: picks an authenticator, stores the challenge and sends its message."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,13 +40,13 @@ NOTHING_SUPPORTED = "Currently there is no supported challenge available."
 
 
 class Prepared(Value, frozen=True):
-    """A challenge that is stored and may be shown and sent."""
+    """An authenticator to answer with and, if its kind has prompts, the stored challenge to show and send."""
 
     authenticator: Authenticator
     challenge: Challenge | None = None
     prompt: Prompt[bytes] | None = None
     quota: Quota | None = None
-    """The budget that the message is counted in."""
+    """What is left of the rate limit that the message counts against."""
 
 
 def prepare(
@@ -57,15 +57,21 @@ def prepare(
     context: Context,
     login: tuple[str, str, int],
 ) -> Prepared:
-    """Store a challenge for an authenticator; the pending one of the same login, or any push of it, gives way.
+    """Store a challenge for an authenticator.
+
+    It supersedes the login's pending challenge for the same authenticator, the login's other pending pushes if it is a
+    push itself, and the oldest pending challenges of a user who has too many.
 
     Args:
         work: The deciding transaction.
-        credentials: Opens the authenticator's.
-        entropy: Names the challenge.
-        authenticator: What is to be proven.
-        context: The circumstances; its `now` begins the challenge's life.
-        login: Id of the login, its client and its epoch.
+        credentials: Opens the authenticator's credential.
+        entropy: Generates the challenge's id.
+        authenticator: The authenticator to challenge.
+        context: The context of the challenge; its `now` is the creation time.
+        login: The id of the login, its client and its epoch.
+
+    Returns:
+        The challenge and its prompt; neither if the kind needs no challenge.
     """
     factor = credentials.factor(authenticator.kind)
     if factor is None or not factor.prompts:
@@ -117,7 +123,7 @@ class CreateChallenge(Value, frozen=True):
     source: str
     request: ChallengeRequest
     contact: str = ""
-    """Whom a user asks who enrolls in another way than at a login."""
+    """The operator's support contact, for users who can't enroll at a login."""
 
     @property
     def needs(self) -> Needs:
@@ -131,7 +137,7 @@ class CreateChallenge(Value, frozen=True):
         )
 
     def decide(self, work: Work) -> Prepared | CofactorError:
-        """Pick, and prepare."""
+        """Pick an authenticator and store a challenge for it, or return a refusal."""
         now = self.clock.now()
         login = self.login
         if refusal := login_refusal(work, login, self.client, now):
@@ -179,14 +185,14 @@ class CreateChallenge(Value, frozen=True):
         return next((a for a in fitting if a.kind != PUSH), no_push)
 
     def _siblings(self, picked: Authenticator, mine: list[Authenticator]) -> tuple[Any, ...]:
-        """Return what else may answer: nothing where the request names an authenticator."""
+        """Return the credentials that may answer too; none if the request names an authenticator."""
         factor = self.credentials.factor(picked.kind)
         if factor is None or not factor.prompts or self.request.authenticator_id:
             return ()
         return self.credentials.siblings(factor, picked, mine)
 
     def type_of(self, authenticator: Authenticator) -> ChallengeType:
-        """Return how an authenticator of a kind that is switched on is challenged."""
+        """Return the challenge type of an authenticator whose kind is switched on."""
         return challenge_type(self.credentials, authenticator)
 
     def _explained(self, answering: Sequence[Authenticator]) -> str:
@@ -201,7 +207,7 @@ class CreateChallenge(Value, frozen=True):
 
 
 def challenge_type(credentials: Credentials, authenticator: Authenticator) -> ChallengeType:
-    """Return how an authenticator is challenged, in the words of the wire."""
+    """Return the challenge type of an authenticator, as the API names it."""
     if authenticator.kind == WEBAUTHN:
         return ChallengeType.WEBAUTHN
     factor = credentials.factor(authenticator.kind)
@@ -209,7 +215,7 @@ def challenge_type(credentials: Credentials, authenticator: Authenticator) -> Ch
 
 
 class Challenges:
-    """Creates challenges, and sends what is to be sent once they are stored."""
+    """Creates challenges, and sends their messages once they are stored."""
 
     def __init__(
         self,
@@ -233,14 +239,18 @@ class Challenges:
     async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
         """Challenge one of the user's authenticators.
 
+        Args:
+            caller: The holder of the mfa_token.
+            request: The authenticator, or the types and kinds to pick from.
+
         Raises:
             AssociationRequired: The user is not enrolled, and may enroll within this login.
             EnrollmentByTicketOnly: The user is not enrolled, and enrolls with a ticket only.
-            AuthenticatorNotFound: The named authenticator is not the user's, or not usable.
-            ChallengeTypeUnsupported: No usable authenticator is of a wanted type.
-            DeliveryFailed: The message was not sent, or nobody knows; the challenge is withdrawn.
-            DestinationRefused: Nothing arrives where it was to go; likewise.
-            CofactorError: The login can't go on.
+            AuthenticatorNotFound: The named authenticator does not belong to the user, or is not usable.
+            ChallengeTypeUnsupported: No usable authenticator has a requested type.
+            DeliveryFailed: The message was not sent, or the outcome is unknown; the challenge is withdrawn.
+            DestinationRefused: The destination can't receive messages; the challenge is withdrawn.
+            CofactorError: The login can't continue.
         """
         if caller.client is None:
             raise InvalidClient

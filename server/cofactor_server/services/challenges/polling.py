@@ -1,4 +1,4 @@
-"""Polling for the answer of a device: how often, and what polling too fast costs."""
+"""Limits how often a client polls for the answer of a device."""
 
 from cofactor_server.domain.challenges.challenge import POLL_INTERVAL, Challenge
 from cofactor_server.domain.logins.grants import AnswerPending
@@ -8,17 +8,17 @@ from cofactor_server.store.transactions.work import Work
 
 
 def count_poll(work: Work, challenge: Challenge, now: int) -> AnswerPending | SlowDown:
-    """Count a poll of a challenge that waits for its device; nothing else changes (RFC 8628 section 3.5).
+    """Count a poll of a challenge that is pending on a device; nothing else changes (RFC 8628 section 3.5).
 
-    A retry of a poll that was refused is refused again and writes nothing.
+    A retry of a refused poll is refused again and writes nothing.
 
     Args:
-        work: The transaction; the challenge's user is locked.
-        challenge: Pending.
+        work: The transaction; the caller holds the user's lock.
+        challenge: A pending challenge.
         now: Microseconds since the Unix epoch.
 
     Returns:
-        That the answer is pending, or that the caller polls too fast and how long it waits from now.
+        `AnswerPending`; or `SlowDown` if the client polls too fast, with how long it must wait from now.
     """
     polled, too_soon = challenge.polled(now)
     if polled is not challenge:

@@ -1,8 +1,8 @@
-"""Many who wait for few things to change: one query looks for all of them, and no timer runs for any.
+"""Watches values for many waiting callers: one query reads for all of them, and no caller has a timer of its own.
 
-What is watched is read again when its user is signalled (`store.signals`), when its own time has come, and when a poll
-finds that it may have changed: every five seconds while other processes' signals arrive, every second otherwise. One
-task does that for as long as anybody watches, whether it is one or ten thousand.
+A watched value is read again when its user is signalled (`store.transactions.signals`), when its own deadline passes,
+and when a poll finds that it may have changed. The poll runs every five seconds while other processes' signals arrive,
+every second otherwise. One reading task and one polling task run while anyone watches, for one watcher or ten thousand.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from cofactor_server.seams import SECOND, Clock
 from cofactor_server.store.transactions.signals import Signals
 
 MOST_OF_ONE = 5
-"""How many may watch one thing."""
+"""The most watchers of one key."""
 MOST = 10_000
-"""How many may watch in one process (ADR-20)."""
+"""The most watchers in one process (ADR-20)."""
 POLL_ALONE = 1.0
 POLL_SIGNALLED = 5.0
-"""Seconds between two polls without and with signals of other processes."""
+"""Seconds between two polls, without and with signals of other processes."""
 AT_ONCE = 500
-"""How many are read by one query: others have their turn between two."""
+"""The most keys in one query; other tasks get a turn between two queries."""
 TICK = 1.0
-"""Seconds; the longest that a time that has come goes unnoticed where the clock does not run as the machine's does."""
+"""Seconds; the longest delay after a deadline, for a clock that does not run at the machine's pace."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -38,18 +38,21 @@ log = structlog.get_logger("cofactor")
 
 
 class View(Protocol[K, V]):
-    """What one sort of watcher looks at."""
+    """How to read one type of watched value."""
 
     def user_of(self, key: K) -> str:
-        """Return the id of the user whose signals concern what `key` names."""
+        """Return the id of the user whose signals concern `key`."""
         ...
 
     def due(self, key: K, value: V) -> int | None:
-        """Return the instant at which a value changes because time goes by; None if it does not."""
+        """Return when a value changes by the passage of time alone; None if it does not."""
         ...
 
     async def look(self, keys: Sequence[K]) -> Mapping[K, V]:
-        """Read all of them at once; what is gone has a value that says so.
+        """Read all keys at once; a key whose row is gone has a value that says so.
+
+        Args:
+            keys: The keys to read.
 
         Raises:
             Unavailable: The database is away.
@@ -57,7 +60,10 @@ class View(Protocol[K, V]):
         ...
 
     async def suspects(self, keys: Sequence[K]) -> Iterable[K]:
-        """Return which of them may be other than when they were looked at last.
+        """Return the keys whose values may have changed since they were read last.
+
+        Args:
+            keys: The keys to check.
 
         Raises:
             Unavailable: The database is away.
@@ -66,7 +72,7 @@ class View(Protocol[K, V]):
 
 
 class Watcher(Generic[V]):
-    """One who watches. Made by `Watchers.watcher`."""
+    """One subscription to a key, made by `Watchers.watcher`."""
 
     __slots__ = ("_last", "_news", "_woken")
 
@@ -76,10 +82,11 @@ class Watcher(Generic[V]):
         self._woken: asyncio.Future[None] | None = None
 
     async def next(self) -> V:
-        """Return the value as it is when this is first asked, then each value that is another.
+        """Return the current value on the first call, then each value that differs from the one before.
 
         Raises:
-            Unavailable: The database was away when the watcher came; those who had come before wait for its return.
+            Unavailable: The database was away when the watcher started; watchers that have a value wait until it is
+                back.
         """
         while not self._news:
             self._woken = asyncio.get_running_loop().create_future()
@@ -90,13 +97,13 @@ class Watcher(Generic[V]):
         return news
 
     def tell(self, value: V) -> None:
-        """Have `next` return a value, if it is another."""
+        """Queue a value for `next`, if it differs from the last one."""
         if value != self._last:
             self._last = value
             self._wake(value)
 
     def give_up(self, error: Exception) -> None:
-        """Have `next` raise, if nothing could be told yet."""
+        """Make `next` raise an error, if the watcher has no value yet."""
         if self._last is self:
             self._wake(error)
 
@@ -107,7 +114,7 @@ class Watcher(Generic[V]):
 
 
 class _Watched(Generic[V]):
-    """One thing that is watched, and by whom."""
+    """The watchers of one key, and when its value is due to change."""
 
     __slots__ = ("due", "watchers")
 
@@ -117,14 +124,14 @@ class _Watched(Generic[V]):
 
 
 class Watchers(Generic[K, V]):
-    """All who watch things of one sort.
+    """All watchers of one type of value.
 
     Args:
-        view: The sort.
-        signals: Tells that things of a user have changed.
-        clock: Tells when the time of a value has come.
-        most: How many may watch at once.
-        most_of_one: How many may watch one thing.
+        view: Reads the values.
+        signals: Reports that rows of a user have changed.
+        clock: Tells when a value's deadline has passed.
+        most: The most watchers at once.
+        most_of_one: The most watchers of one key.
     """
 
     def __init__(
@@ -148,10 +155,13 @@ class Watchers(Generic[K, V]):
 
     @contextmanager
     def watcher(self, key: K) -> Iterator[Watcher[V]]:
-        """Watch what `key` names, until the block ends.
+        """Watch a key until the block ends.
+
+        Args:
+            key: The key.
 
         Raises:
-            TooManyRequests: As many watch as may.
+            TooManyRequests: The limit of watchers is reached, for the process or for this key.
         """
         watched = self._watched.get(key)
         if self._count >= self._most or (watched is not None and len(watched.watchers) >= self._most_of_one):
@@ -173,7 +183,7 @@ class Watchers(Generic[K, V]):
                 self._forget(key)
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Cancel the reading and polling tasks."""
         tasks = [task for task in (self._reading, self._polling) if task is not None]
         for task in tasks:
             task.cancel()
@@ -188,7 +198,7 @@ class Watchers(Generic[K, V]):
             del self._keys_of[user]
         if not self._watched:
             self._due.clear()
-            self._woken.set()  # the tasks end, when nobody watches
+            self._woken.set()  # without watchers the tasks end
 
     def _start(self) -> None:
         self._signals.expect()
@@ -224,14 +234,14 @@ class Watchers(Generic[K, V]):
                 await asyncio.sleep(TICK)
 
     async def _look(self, keys: Sequence[K]) -> bool:
-        """Read things and tell of them; return whether all of them could be read."""
+        """Read keys and deliver their values; return whether all of them could be read."""
         try:
             values = await self._view.look(keys)
         except Unavailable as error:
             self._fail(keys, error)
             return False
         except Exception as error:
-            if len(keys) > 1:  # one that can't be read is to hold up nobody else
+            if len(keys) > 1:  # a key that can't be read must not hold up the others
                 middle = len(keys) // 2
                 halves = [await self._look(keys[:middle]), await self._look(keys[middle:])]
                 return all(halves)
@@ -243,7 +253,7 @@ class Watchers(Generic[K, V]):
         return True
 
     def _fail(self, keys: Iterable[K], error: CofactorError) -> None:
-        """Refuse who has just come, and let the others wait until it can be read."""
+        """Refuse watchers without a value; the others wait until the keys can be read."""
         still = [key for key in keys if key in self._watched]
         for key in still:
             for watcher in self._watched[key].watchers:
@@ -251,7 +261,7 @@ class Watchers(Generic[K, V]):
         self._read_again(still)
 
     async def _wait(self) -> None:
-        """Wait until something is to be read, or some time has come."""
+        """Wait until a key must be read again, or a deadline passes."""
         if self._woken.is_set():
             return
         seconds = TICK if self._due else None
@@ -289,6 +299,6 @@ class Watchers(Generic[K, V]):
             try:
                 self._read_again(await self._view.suspects(list(self._watched)))
             except Unavailable:
-                continue  # until it is back, and then everything is looked at again
+                continue  # until the database is back; the next poll then checks every key
             except Exception as error:
                 log.error("watching failed", cause=type(error).__name__)

@@ -1,4 +1,4 @@
-"""WatchChallenge: where a challenge stands, now and at every change, for the login it was made for (ADR-20)."""
+"""Streams a challenge's standing, now and at every change, to the login it was made for (ADR-20)."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from cofactor_server.store.transactions.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A challenge, and the login on whose authority it is watched."""
+    """A challenge, and the login that watches it."""
 
     user_id: str
     challenge_id: str
@@ -42,17 +42,17 @@ class Watched:
     client_id: str
     epoch: int
     expires_at: int
-    """The login's."""
+    """When the login expires, in microseconds since the Unix epoch."""
 
     @classmethod
     def by(cls, login: Login, challenge_id: str) -> "Watched":
-        """Return what a login watches."""
+        """Return the key for a challenge that a login watches."""
         return cls(login.user_id, challenge_id, login.id, login.client_id, login.epoch, login.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a watcher is told: where the challenge stands, or why it is told no more."""
+    """What a watcher receives: the challenge's standing, or the refusal that ends the stream."""
 
     standing: Standing
     expires_at: int
@@ -60,7 +60,7 @@ class Seen:
 
 
 class ChallengeView:
-    """What those who watch challenges look at."""
+    """Reads watched challenges; see `View`."""
 
     def __init__(self, records: Records, statements: Statements, clock: Clock) -> None:
         self._records = records
@@ -68,24 +68,24 @@ class ChallengeView:
         self._clock = clock
 
     def user_of(self, key: Watched) -> str:
-        """Return the id of the user whose challenge it is."""
+        """Return the id of the challenge's user."""
         return key.user_id
 
     def due(self, key: Watched, value: Seen) -> int | None:
-        """Return when challenge or login expire; None where the challenge is final."""
+        """Return when the challenge or login expires, whichever is first; None if the challenge is final."""
         if value.refusal is not None or value.standing.final:
             return None
         return min(value.expires_at, key.expires_at)
 
     async def look(self, keys: Sequence[Watched]) -> Mapping[Watched, Seen]:
-        """Read where challenges stand; see `View.look`."""
+        """Read the standing of challenges; see `View.look`."""
         names = {(key.user_id, key.challenge_id) for key in keys}
         found = await self._records.read(watched.standing, self._statements, names)
         now = self._clock.now()
         return {key: _seen(key, found.get((key.user_id, key.challenge_id)), now) for key in keys}
 
     async def suspects(self, keys: Sequence[Watched]) -> Iterable[Watched]:
-        """Return those that are not simply unanswered; see `View.suspects`."""
+        """Return the challenges that are answered, or whose preconditions no longer hold; see `View.suspects`."""
         by_name: dict[watched.Name, list[Watched]] = {}
         for key in keys:
             by_name.setdefault((key.user_id, key.challenge_id), []).append(key)
@@ -95,24 +95,24 @@ class ChallengeView:
 
 @dataclass(frozen=True, slots=True)
 class NoteMisbound:
-    """Records that somebody watched a challenge that is not his (ADR-2)."""
+    """Records that a login watched a challenge that is not bound to it (ADR-2)."""
 
     trail: Trail
     now: int
 
     @property
     def needs(self) -> Needs:
-        """Nothing but the user."""
+        """The user alone."""
         return Needs(self.trail.user_id, authenticators=False)
 
     def decide(self, work: Work) -> None:
-        """Record it, if the user is still there."""
+        """Record the event if the user still exists."""
         if work.user(self.trail.user_id) is not None:
             work.record(self.trail.event(EventName.CHALLENGE_MISBOUND, self.now))
 
 
 class Watching:
-    """Tells where challenges stand. Redeems nothing."""
+    """Streams the standing of challenges. It redeems nothing."""
 
     def __init__(
         self,
@@ -130,19 +130,19 @@ class Watching:
         self._clock = clock
 
     async def watch(self, caller: Caller, oob_code: str) -> AsyncGenerator[Seen, None]:
-        """Yield where a challenge stands, now and at every change, and end when it is final.
+        """Yield a challenge's standing, now and at every change, and end when it is final.
 
         Args:
-            caller: The holder of the mfa_token the challenge was made for.
+            caller: The holder of the mfa_token that the challenge was made for.
             oob_code: Names the challenge.
 
         Raises:
-            OobCodeMalformed: The challenge is not this login's, or what was to answer it is gone.
-            MfaTokenExpired: The login's time is over.
-            MfaTokenStale: The login was completed by other means, or the user changed since.
+            OobCodeMalformed: The challenge does not belong to this login, or its authenticator may no longer answer it.
+            MfaTokenExpired: The login has expired.
+            MfaTokenStale: The login was completed by other means, or the user's epoch has changed.
             UserBlocked: The user was blocked.
             InvalidClient: The client was deleted.
-            TooManyRequests: Five watch this challenge, or as many as may in this process.
+            TooManyRequests: Five callers watch this challenge, or the process has its maximum of watchers.
             Unavailable: The database is away.
         """
         if caller.client is None:
@@ -164,7 +164,7 @@ class Watching:
                     return
 
     async def close(self) -> None:
-        """Stop looking; nobody watches any more."""
+        """Stop reading challenges; no stream is open any more."""
         await self._watchers.close()
 
     async def _note_misbound(self, caller: Caller, login: Login) -> None:
@@ -174,7 +174,7 @@ class Watching:
 
 
 def _seen(key: Watched, stand: Stand | None, now: int) -> Seen:
-    """Return what a login may be told of a challenge: what redeeming would find, in the same order."""
+    """Return what a login may see of a challenge: the checks are those of redeeming, in the same order."""
     if stand is None:
         return Seen(Standing.EXPIRED, 0, OobCodeMalformed)
     challenge = stand.challenge
@@ -193,7 +193,7 @@ def _refusal(key: Watched, stand: Stand, standing: Standing, now: int) -> type[C
     if (challenge.client_id, challenge.login_id, challenge.epoch) != (key.client_id, key.login_id, key.epoch):
         return OobCodeMalformed
     if standing.final:
-        return None  # a dropped stream may be resumed after the end, and is told it again (S142)
+        return None  # a client may resume a dropped stream after the end, and gets the final standing again (S142)
     if stand.spent:
         return MfaTokenStale
     if now >= key.expires_at:
@@ -202,7 +202,7 @@ def _refusal(key: Watched, stand: Stand, standing: Standing, now: int) -> type[C
 
 
 def _may_answer(stand: Stand, now: int) -> bool:
-    """Whether the authenticator that answered, or is to answer, still may."""
+    """Whether the authenticator that answered, or is to answer, may still do so."""
     challenge = stand.challenge
     if challenge.purpose is Purpose.LOGIN or challenge.state is ChallengeState.APPROVED:
         return stand.authenticator is State.ACTIVE

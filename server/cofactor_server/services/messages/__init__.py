@@ -1,1 +1,1 @@
-"""Messages to users: codes and notices, with their rate limits."""
+"""Sends codes and notices to users, within rate limits."""

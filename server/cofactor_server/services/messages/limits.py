@@ -1,7 +1,7 @@
-"""How many messages one number, one client and one range of numbers may cost, over all users and replicas.
+"""Per-destination, per-client and per-prefix message rate limits, over all users and replicas.
 
-What one user may be sent is decided with the challenge (`services.sending`); this is asked once that is stored, before
-anything leaves.
+The limits per user are part of the decision that stores the challenge (`services.messages.sending`). These limits are
+checked after that, before the message is sent.
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,11 @@ log = structlog.get_logger("cofactor")
 
 
 class Postage:
-    """Counts messages before they leave.
+    """Counts messages against shared rate limits before they are sent.
 
-    A number or address that is being enrolled may be anybody's: what it gets is counted over all users. One that was
-    confirmed is its user's, and a stranger who enrolls it again and again keeps no code from the owner.
+    A number or address that is being enrolled may belong to anyone, so its messages are counted over all users.
+    Messages to a confirmed number or address are not counted per destination: otherwise an attacker who enrolls it
+    again and again would keep codes from its owner.
     """
 
     def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
@@ -45,11 +46,15 @@ class Postage:
     async def take(self, challenge: Challenge, message: Message) -> Sequence[Charge]:
         """Count a message that is about to be sent.
 
+        Args:
+            challenge: The stored challenge that the message belongs to.
+            message: The message.
+
         Returns:
-            What is to be given back if it is not sent.
+            The charges to give back if the message is not sent.
 
         Raises:
-            TooManyMessages: The number, the client or the range of numbers gets no more for now; nothing was counted.
+            TooManyMessages: The rate limit of the number, client or prefix is reached; nothing was counted.
             Unavailable: The database is away.
         """
         now, by_phone, bounds = self._clock.now(), message.channel in PHONE_KINDS, self._deployment
@@ -83,7 +88,7 @@ class Postage:
         return charges
 
     async def standing(self, client_id: str) -> BudgetStanding:
-        """Return where the budget of a client's messages stands, counting nothing.
+        """Return the state of a client's message rate limit, without counting anything.
 
         Raises:
             Unavailable: The database is away.
@@ -98,7 +103,7 @@ class Postage:
         return Charge(f"sent-by:{client_id}", "messages-of-client", self._deployment.client_sends)
 
     async def give_back(self, charges: Sequence[Charge]) -> None:
-        """Uncount a message that was not sent.
+        """Give back the charges of a message that was not sent.
 
         Raises:
             Unavailable: The database is away.
@@ -108,11 +113,11 @@ class Postage:
 
 
 def prefix_of(number: str, digits: int) -> str:
-    """Return the code of a number's country and the first digits behind it, never the last four.
+    """Return a number's country code and the first digits after it, never the last four.
 
     Args:
-        number: In E.164 form; of anything else, the first four characters.
-        digits: How many.
+        number: A number in E.164 form; for any other text, its first four characters are returned.
+        digits: How many digits to take after the country code.
     """
     try:
         parsed = phonenumbers.parse(number, None)

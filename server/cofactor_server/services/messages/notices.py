@@ -1,4 +1,4 @@
-"""Tells users of changes: at least once, at every address known before the change (ADR-21)."""
+"""Notifies users of changes: at least once, at every address known before the change (ADR-21)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from cofactor_server.store.repositories.notices import DueNotice
 from cofactor_server.vault.keyring import SealBroken
 
 LEASE = 5 * MINUTE
-"""How long one worker has a notice; one that dies with it leaves it to another after that."""
+"""How long one worker holds the lease of a notice; if that worker dies, another takes the notice after this time."""
 AT_ONCE = 8
 FIRST_WAIT = 30 * SECOND
 LONGEST_WAIT = HOUR
 GIVE_UP = 3 * DAY
-"""How long an address is tried."""
+"""How long after the change a notice is retried."""
 
 log = structlog.get_logger("cofactor")
 
@@ -45,27 +45,30 @@ _decode = msgspec.msgpack.Decoder(tuple[Address, ...]).decode
 
 
 class Recipients:
-    """Where a user's notices go: the destinations of what is or was confirmed, the profile's address among them."""
+    """Finds the addresses for a user's notices.
+
+    These are the destinations of authenticators that are or were confirmed, the profile's address included.
+    """
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     def sealed(self, user_id: str, notice_id: str, before: Sequence[Authenticator]) -> bytes:
-        """Return the addresses of a notice as they are stored; nothing where there are none.
+        """Return the addresses of a notice, sealed for storage; empty if there are none.
 
         Args:
-            user_id: Whose.
-            notice_id: The row's id.
-            before: The authenticators there were before the change.
+            user_id: The user who gets the notice.
+            notice_id: The id of the notice's row.
+            before: The user's authenticators before the change.
         """
         found = dict.fromkeys(address for a in before if (address := self._address(a)) is not None)
-        # Nobody is called at the number that gets a text message.
+        # A number that gets a text message does not get a call too.
         texted = {address.to for address in found if address.channel == SMS}
         addresses = [a for a in found if not (a.channel == VOICE and a.to in texted)]
         return self._credentials.seal_addresses(user_id, notice_id, _encode(addresses)) if addresses else b""
 
     def opened(self, notice: DueNotice) -> tuple[Address, ...]:
-        """Return the addresses of a stored notice.
+        """Open the addresses of a stored notice and return them.
 
         Raises:
             SealBroken: The row was changed, moved, or sealed under a key that is gone.
@@ -80,14 +83,14 @@ class Recipients:
         try:
             to = self._credentials.address(authenticator)
         except Exception as error:
-            # An unreadable row, or a plugin's bug, neither undoes the change nor keeps the others from being told.
+            # An unreadable row or a bug in a plugin must not undo the change, nor stop the notice to other addresses.
             log.error("address unreadable", kind=authenticator.kind, cause=type(error).__name__)
             return None
         return Address(authenticator.kind, to) if to else None
 
 
 class Notices:
-    """Sends what is due; any number of processes may."""
+    """Sends due notices; any number of processes may run this at the same time."""
 
     def __init__(self, records: Records, recipients: Recipients, sender: Sender, clock: Clock) -> None:
         self._records = records
@@ -96,7 +99,7 @@ class Notices:
         self._clock = clock
 
     async def send_due(self) -> None:
-        """Send every notice that is due. Without anything to send over they stay where they are."""
+        """Send every due notice. If no channel can carry them, they stay queued."""
         if not any(self._sender.carries(channel) for channel in (EMAIL, SMS, VOICE)):
             return
         while True:
@@ -132,7 +135,7 @@ class Notices:
         await self._records.change(notices.put_off, notice, None if given_up else now + wait)
 
     async def _told(self, notice: DueNotice, address: Address) -> bool:
-        """Send to one address; return whether there is nothing left to do for it."""
+        """Send a notice to one address; return whether that address is done."""
         if not self._sender.carries(address.channel):
             return True
         time = datetime.fromtimestamp(notice.time / SECOND, UTC)
@@ -143,7 +146,7 @@ class Notices:
         }
         name = notice.known_name
         if name is None:
-            # A newer replica wrote it, and will send it.
+            # A newer replica wrote this notice and will send it.
             return False
         try:
             await self._sender.send(Message(address.channel, address.to, notice=name, facts=facts))

@@ -1,4 +1,4 @@
-"""A verified profile address as an authenticator: listed without enrolling, never removed (W9)."""
+"""Turns a verified profile address into an authenticator: listed without enrollment, never removed (W9)."""
 
 from cofactor_server.domain.authenticators.authenticator import Authenticator, State, id_of, new_suffix
 from cofactor_server.domain.authenticators.kinds import EMAIL
@@ -9,10 +9,10 @@ from cofactor_server.services.proofs.credentials import Credentials
 
 
 class ProfileAddresses:
-    """Makes authenticators of profile addresses.
+    """Makes authenticators from profile addresses.
 
-    They are rows like others, since they have guess budgets like others; whether mail is switched on is asked when
-    they are listed and used. They count as no enrollment (ADR-1).
+    They are ordinary rows, since each has a guess budget. Whether mail is switched on is checked when they are listed
+    and used. They do not count as an enrollment (ADR-1).
     """
 
     def __init__(self, credentials: Credentials, entropy: Entropy) -> None:
@@ -20,17 +20,20 @@ class ProfileAddresses:
         self._entropy = entropy
 
     def check(self, email: str) -> None:
-        """Refuse what is no mail address.
+        """Check that a text is a valid mail address.
+
+        Args:
+            email: The text.
 
         Raises:
-            InvalidRequest: It is none.
+            InvalidRequest: The text is not a valid mail address.
         """
         self._credentials.known(EMAIL).enroll(Account("", "", ""), email, {})
 
     def of(self, user: User) -> Authenticator | None:
-        """Return the authenticator that a user's profile address is; None where there is none, or it is not verified.
+        """Return an authenticator for a user's profile address; None if there is no address or it is not verified.
 
-        It stands where it is offered last: confirmed when the user was created.
+        It counts as confirmed when the user was created, so that it is offered last.
         """
         if not user.email or not user.email_verified:
             return None

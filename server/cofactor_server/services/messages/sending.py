@@ -1,4 +1,4 @@
-"""What sends messages, and how many of them one user is sent, whoever asks (W8)."""
+"""The interface for sending messages, and the per-user message rate limits over all callers (W8)."""
 
 from typing import Protocol
 
@@ -17,11 +17,14 @@ class Sender(Protocol):
     """Sends messages after commit, at most once."""
 
     async def send(self, message: Message) -> None:
-        """Send one message; whoever asked for it may ask again.
+        """Send one message. It is not retried here; the caller may ask again.
+
+        Args:
+            message: The message.
 
         Raises:
-            DeliveryFailed: It was not sent, or nobody knows.
-            DestinationRefused: Nothing arrives where it was to go.
+            DeliveryFailed: The message was not sent, or the outcome is unknown.
+            DestinationRefused: The destination can't receive messages.
         """
         ...
 
@@ -30,15 +33,19 @@ class Sender(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close what it holds open."""
+        """Close open connections."""
         ...
 
 
 class NoSender:
-    """For deployments with no channel to send over; kinds that need one are not switched on there."""
+    """A sender for deployments without a channel; kinds that need one are not switched on there."""
 
-    async def send(self, message: Message) -> None:  # noqa: ARG002 - it takes what a sender takes
-        """Refuse."""
+    async def send(self, message: Message) -> None:  # noqa: ARG002 - the signature is the interface's
+        """Refuse to send.
+
+        Raises:
+            Unimplemented: Always.
+        """
         raise Unimplemented
 
     def carries(self, channel: str) -> bool:  # noqa: ARG002 - the same
@@ -50,7 +57,7 @@ class NoSender:
 
 
 def refund(work: Work, user: User, kind: Kind) -> None:
-    """Give back what `charge` or `count_prompt` took of a budget, for a message that was not sent."""
+    """Give back what `charge` or `count_prompt` took from a rate limit, for a message that was not sent."""
     if kind in PHONE_KINDS:
         work.save_user(replace(user, phone_full_at=PHONE_SENDS.refunded(user.phone_full_at)))
     elif kind == EMAIL:
@@ -60,10 +67,17 @@ def refund(work: Work, user: User, kind: Kind) -> None:
 
 
 def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | None:
-    """Take one message of a kind from the budget of a locked user, before anything else is written.
+    """Count one message of a kind against the user's rate limit, before anything else is written.
+
+    Args:
+        work: The transaction; the caller holds the user's lock.
+        user: The user who gets the message.
+        kind: The kind of the authenticator.
+        now: Microseconds since the Unix epoch.
 
     Returns:
-        A refusal where the budget is empty; None where the message may be sent, or the kind sends none of these.
+        A refusal if the rate limit is reached; None if the message may be sent, or the kind sends no text message,
+        call or mail.
     """
     if kind in PHONE_KINDS:
         if wait := PHONE_SENDS.wait(user.phone_full_at, now):
@@ -77,7 +91,7 @@ def charge(work: Work, user: User, kind: Kind, now: int) -> TooManyMessages | No
 
 
 def messages_left(user: User, kind: Kind, now: int) -> Quota | None:
-    """Return what is left of the budget that a message of a kind is counted in; None where there is none."""
+    """Return what is left of the rate limit for messages of a kind; None if the kind has no limit."""
     if kind in PHONE_KINDS:
         return PHONE_SENDS.quota("phone-messages", user.phone_full_at, now)
     if kind == EMAIL:
@@ -86,15 +100,16 @@ def messages_left(user: User, kind: Kind, now: int) -> Quota | None:
 
 
 def wearies(user: User, *, known: bool) -> bool:
-    """Whether one more prompt on a device would only serve to wear its user down (ADR-17, S12).
+    """Whether one more push prompt would be MFA fatigue (ADR-17, S12).
 
-    Who wakes a user up again and again hopes for one wrong tap. Sources from which the user completed MFA lately may.
+    An attacker who prompts a user again and again hopes for one wrong tap. A known source, from which the user
+    completed MFA lately, may still prompt.
     """
     return not known and user.prompts_since_login >= PROMPTS_IN_VAIN
 
 
 def prompts_refused(user: User, now: int, *, known: bool) -> TooManyMessages | None:
-    """Return why no device of a user is prompted now: it would wear the user down, or the budget is empty."""
+    """Return why no device of a user may be prompted now: MFA fatigue, or the rate limit; None if one may."""
     if wearies(user, known=known):
         return TooManyMessages()
     if wait := PUSH_SENDS.wait(user.push_full_at, now):
@@ -103,7 +118,10 @@ def prompts_refused(user: User, now: int, *, known: bool) -> TooManyMessages | N
 
 
 def count_prompt(work: Work, user: User, authenticator_id: str, source: str, now: int) -> None:
-    """Count a prompt on a device of a locked user, and tell the user when there were too many in vain."""
+    """Count a prompt on a device, and notify the user after too many prompts without a login.
+
+    The caller holds the user's lock.
+    """
     count = user.prompts_since_login + 1
     full_at = PUSH_SENDS.charged(user.push_full_at, now)
     work.save_user(replace(user, prompts_since_login=count, push_full_at=full_at))

@@ -1,4 +1,4 @@
-"""A message that was not sent: what it was for is taken back, as if nobody had asked."""
+"""Withdraws a challenge and its enrollment when its message could not be sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ log = structlog.get_logger("cofactor")
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Decides that a challenge, and the enrollment it was to confirm, were never begun."""
+    """Decides that a challenge, and the enrollment that it was to confirm, never began."""
 
     credentials: Credentials
     clock: Clock
     challenge: Challenge
     refunded: bool
-    """Whether the message costs none of the user's budget."""
+    """Whether the message is given back to the user's rate limit."""
     code_before: Authenticator | None
-    """The recovery code, shown before, that gave way to the one of this enrollment."""
+    """The recovery code that the user saw before, which this enrollment replaced."""
 
     @property
     def needs(self) -> Needs:
@@ -43,7 +43,7 @@ class Withdraw:
         return Needs(self.challenge.user_id, challenge_id=self.challenge.id)
 
     def decide(self, work: Work) -> None:
-        """Supersede the challenge if nobody answered it, and remove what it was to confirm."""
+        """Supersede the challenge if it is unanswered, and remove the authenticators that it was to confirm."""
         user_id = self.challenge.user_id
         user, challenge = work.user(user_id), work.challenge(user_id, self.challenge.id)
         if user is None or challenge is None or challenge.state is not ChallengeState.PENDING:
@@ -58,7 +58,7 @@ class Withdraw:
             if a.state is not State.PENDING or not made_with_it:
                 continue
             if a.kind == RECOVERY_CODE and self.code_before is not None:
-                # Nobody saw the new one: the one that the user wrote down counts again.
+                # The user never saw the new code: the code that the user wrote down is valid again.
                 credential = self.credentials.open(self.code_before)
                 work.save_authenticator(replace(a, credential=self.credentials.seal(user_id, a.id, credential)))
             else:
@@ -66,7 +66,7 @@ class Withdraw:
 
 
 class Dispatch:
-    """Sends what a decision has prepared, once it is stored."""
+    """Sends the message of a challenge once the challenge is stored."""
 
     def __init__(
         self, sender: Sender, postage: Postage, credentials: Credentials, decider: Decider, clock: Clock
@@ -85,18 +85,18 @@ class Dispatch:
         *,
         code_before: Authenticator | None = None,
     ) -> None:
-        """Send the message of a stored challenge, if it has one; if that fails, the challenge is withdrawn.
+        """Send the message of a stored challenge, if it has one; withdraw the challenge if that fails.
 
         Args:
-            caller: Who asked.
-            challenge: What the message is about.
-            message: What is to be sent.
-            code_before: The recovery code that gave way to one that nobody sees if this fails.
+            caller: The caller that asked for the challenge.
+            challenge: The challenge that the message belongs to.
+            message: The message; None to send nothing.
+            code_before: The recovery code that this enrollment replaced; it becomes valid again if sending fails.
 
         Raises:
-            DeliveryFailed: It was not sent, or nobody knows.
-            DestinationRefused: Nothing arrives where it was to go.
-            TooManyMessages: The number, the client or the range of numbers gets no more for now.
+            DeliveryFailed: The message was not sent, or the outcome is unknown.
+            DestinationRefused: The destination can't receive messages.
+            TooManyMessages: The rate limit of the number, client or prefix is reached.
         """
         if message is None:
             return
@@ -105,22 +105,22 @@ class Dispatch:
             counted = await self._postage.take(challenge, message)
             await self._send(replace(message, languages=message.languages or preferred(caller.accepted_languages)))
         except CofactorError as failure:
-            # What a number or a client is refused costs the user one all the same: else one login asks without end.
+            # A refused number or client still counts against the user: otherwise one login could ask without end.
             refunded = isinstance(failure, DeliveryFailed)
             withdraw = Withdraw(self._credentials, self._clock, challenge, refunded, code_before)
             try:
                 if refunded:
                     await self._postage.give_back(counted)
-                # The caller's deadline was for asking; what it asked for is taken back even if that is over.
+                # The caller's deadline bounds the request; the withdrawal must run even after it.
                 await self._decider.decide(replace(caller, deadline=None), withdraw)
             except CofactorError as error:
-                log.warning("not withdrawn", cause=error.reason)  # it is over in minutes, unanswered
+                log.warning("not withdrawn", cause=error.reason)  # the challenge expires unanswered within minutes
             raise
 
     async def _send(self, message: Message) -> None:
         try:
             await self._sender.send(message)
         except FactorDisabled:
-            # A push only wakes the device up: one that watches needs none.
+            # A push only wakes the device; a device that watches does not need it.
             if message.channel != PUSH:
                 raise

@@ -1,1 +1,1 @@
-"""Policy: stored rules, registered APIs, the decision hook, and what follows a first factor."""
+"""Evaluates policy after a first factor: stored rules, registered APIs and the decision hook."""

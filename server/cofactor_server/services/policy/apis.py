@@ -1,4 +1,4 @@
-"""APIs: registered with their scopes and lifetimes, and remembered for seconds."""
+"""Registers APIs with their scopes and token lifetimes, and caches them for seconds."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from cofactor_server.store.repositories import apis as store
 REMEMBERED = 5 * SECOND
 MOST_REMEMBERED = 1_000
 SHORTEST_LIFE, LONGEST_LIFE = 60, 30 * 86_400
-"""Of access tokens, in seconds."""
+"""Bounds of an access token's lifetime, in seconds."""
 MOST_SCOPES = 100
 
 _audience = re.compile(r"[!-~]{1,512}").fullmatch
@@ -24,11 +24,11 @@ _scope = re.compile(r"[!#-\[\]-~]{1,128}").fullmatch  # RFC 6749 section 3.3
 
 
 class InUse(Exception):
-    """Clients ask tokens for the API; its text names them."""
+    """Raised when clients still request tokens for the API; the text names these clients."""
 
 
 class Apis:
-    """Registers APIs, and tells what tokens for them may allow."""
+    """Registers APIs, and limits the scopes of tokens to those that an API knows."""
 
     def __init__(self, deployment: Deployment, records: Records, clock: Clock) -> None:
         self._deployment = deployment
@@ -39,8 +39,11 @@ class Apis:
     async def find(self, audience: str) -> Api | None:
         """Return the API of an audience; None if none is registered.
 
+        Args:
+            audience: The API's identifier.
+
         Raises:
-            Unavailable: The database is away, and the audience was never looked up.
+            Unavailable: The database is away, and the audience is not cached.
         """
         now = self._clock.now()
         known = self._known.get(audience)
@@ -51,20 +54,23 @@ class Apis:
         except Unavailable:
             if known is None:
                 raise
-            return known[0]  # what was decided is not lost for want of a lifetime
+            return known[0]  # a decided grant must not fail because a token lifetime can't be read
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
         self._known[audience] = (found, now + REMEMBERED)
         return found
 
     async def granted(self, target: Target) -> Target:
-        """Return what the tokens will be for, where the API knows every scope that is asked for.
+        """Return the target of the tokens, if the API knows every requested scope.
 
-        An audience that no API is registered for has the standard scopes alone: what a client may do there is an
-        operator's word, never the client's own.
+        An audience without a registered API has the standard scopes alone: the operator decides what a client may do
+        there, never the client itself.
+
+        Args:
+            target: The requested audience and scopes.
 
         Raises:
-            InvalidScope: One of the scopes is neither a standard one nor the API's.
+            InvalidScope: One of the scopes is neither a standard scope nor one of the API's.
         """
         beyond = set(target.scope.split()) - STANDARD_SCOPES
         if not beyond or target.audience == self._deployment.mfa_audience:
@@ -75,7 +81,7 @@ class Apis:
         return target
 
     async def left(self, granted: Target) -> Target:
-        """Return what was granted once without the scopes that were taken from its API since."""
+        """Return an earlier grant without the scopes that its API has lost since."""
         beyond = set(granted.scope.split()) - STANDARD_SCOPES
         if not beyond or granted.audience == self._deployment.mfa_audience:
             return granted
@@ -86,24 +92,30 @@ class Apis:
     async def create(self, api: Api) -> None:
         """Register an API.
 
+        Args:
+            api: The API.
+
         Raises:
-            Conflict: Its audience is registered.
-            InvalidRequest: The audience is one of our own or can't be one, or another member is beyond its limits.
+            Conflict: Its audience is registered already.
+            InvalidRequest: The audience is malformed or one of our own, or another field is outside its limits.
         """
         self._check(api)
         if not await self._records.change(store.add, api):
             raise Conflict
 
     async def update(self, audience: str, change: Callable[[Api], Api]) -> Api:
-        """Change an API: what tokens may allow there, how long they live, what signs them. Servers follow in seconds.
+        """Change an API: its scopes, token lifetime and signing algorithm. Servers follow within seconds.
 
         Args:
-            audience: The API's.
-            change: Returns what an API becomes; its audience stays.
+            audience: The API's identifier.
+            change: Returns the changed API; the audience stays the same.
+
+        Returns:
+            The API after the change.
 
         Raises:
-            Missing: There is none.
-            InvalidRequest: A member is beyond its limits.
+            Missing: No API has this audience.
+            InvalidRequest: A field is outside its limits.
         """
         found = await self._records.read(store.api, audience)
         if found is None:
@@ -122,9 +134,12 @@ class Apis:
     async def delete(self, audience: str) -> None:
         """Delete an API.
 
+        Args:
+            audience: The API's identifier.
+
         Raises:
-            Missing: There is none.
-            InUse: A client asks tokens for it.
+            Missing: No API has this audience.
+            InUse: A client requests tokens for it.
         """
         there, users = await self._records.change(store.remove, audience)
         if not there:

@@ -1,4 +1,4 @@
-"""The operator's say in a login: asked outside of transactions, applied, and recorded (ADR-13)."""
+"""Calls the operator's decision hook outside of transactions, and applies and records its answer (ADR-13)."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,37 +22,37 @@ from cofactor_server.store.transactions.work import Work
 
 
 class Hook(Protocol):
-    """The operator's service; `hooks.deciding` calls it."""
+    """The operator's decision service; `hooks.deciding` implements the call."""
 
     async def decide(self, question: Question) -> Answer:
-        """Return what it says, within 300 milliseconds; it raises nothing."""
+        """Return the hook's answer, within 300 milliseconds; raise nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a login was asked with."""
+    """The request for a login."""
 
     grant_type: GrantType
     target: Target
-    """As the client asked."""
+    """The audience and scopes that the client requested."""
     wanted: Wanted
-    """By the client."""
+    """The requirements that the client stated."""
     source: str
     source_known: bool
     dry_run: bool = False
 
 
 class NoHook:
-    """No say for anybody."""
+    """A hook for deployments without one; it leaves every ruling as it is."""
 
-    async def decide(self, question: Question) -> Answer:  # noqa: ARG002 - the interface's
-        """Return that policy's word stands."""
+    async def decide(self, question: Question) -> Answer:  # noqa: ARG002 - the signature is the interface's
+        """Return that the policy's ruling is unchanged."""
         return AsRuled()
 
 
 class Hooking:
-    """Asks the hook, and makes of its answer what it may be."""
+    """Calls the decision hook, and applies its answer as far as the client and policy allow."""
 
     def __init__(self, deployment: Deployment, hook: Hook | None, policy: Policy, decider: Decider) -> None:
         self.is_on = hook is not None
@@ -62,7 +62,14 @@ class Hooking:
         self._decider = decider
 
     async def answer(self, asked: Asked, account: Account, login: Login, ruling: Ruling) -> Answer:
-        """Return what the hook says; no transaction is open meanwhile."""
+        """Call the hook and return its answer; no transaction is open meanwhile.
+
+        Args:
+            asked: The request for the login.
+            account: The user, with authenticators.
+            login: The login.
+            ruling: The policy's ruling.
+        """
         question = Question(
             issuer=self._issuer,
             login=login,
@@ -80,14 +87,14 @@ class Hooking:
         return await self._hook.decide(question)
 
     def ruled(self, client: Client, login: Login, wanted: Wanted, ruling: Ruling, answer: Answer) -> Ruling:
-        """Return what policy and an answer amount to.
+        """Return the ruling after the hook's answer is applied.
 
         Args:
-            client: At which the login is.
-            login: It.
-            wanted: What the client wants.
-            ruling: Policy's.
-            answer: The hook's; one that denies changes no ruling.
+            client: The client of the login.
+            login: The login.
+            wanted: The requirements that the client stated.
+            ruling: The policy's ruling.
+            answer: The hook's answer; `Deny` leaves the ruling as it is.
         """
         target = Target(login.scope, login.audience)
         trusted = Capability.HOOK_MAY_SKIP in client.capabilities
@@ -95,16 +102,16 @@ class Hooking:
         return answered(ruling, answer, may_skip=may_skip)
 
     async def record(self, caller: Caller, login: Login, answer: Answer, *, spared: bool) -> None:
-        """Record an answer that an operator will want to know of.
+        """Record an answer in the audit log if it denies, skips a factor, or is missing.
 
         Args:
-            caller: Who asked for the login.
-            login: It.
-            answer: The hook's.
-            spared: Whether it kept a second factor from being asked for.
+            caller: The caller that requested the login.
+            login: The login.
+            answer: The hook's answer.
+            spared: Whether the answer made a second factor unnecessary.
 
         Raises:
-            LoginDenied: The answer is that, and is recorded.
+            LoginDenied: The hook denied the login; the event is recorded before.
         """
         event = _event(caller, login, answer, spared=spared)
         if event is not None:
@@ -116,7 +123,7 @@ class Hooking:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Records an event of a user."""
+    """Records an event in a user's audit log."""
 
     event: Event = field(repr=False)
 
@@ -126,7 +133,7 @@ class Record:
         return Needs(self.event.user_id, authenticators=False)
 
     def decide(self, work: Work) -> None:
-        """Record it."""
+        """Record the event."""
         work.record(self.event)
 
 

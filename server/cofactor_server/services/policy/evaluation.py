@@ -1,4 +1,4 @@
-"""What follows a first factor: tokens, a challenge, or a first enrollment."""
+"""Evaluates what must follow a first factor: tokens, a challenge, or a first enrollment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,25 +22,29 @@ from cofactor_server.services.proofs.credentials import Credentials
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A second factor is awaited: `kinds` to enroll, or to be challenged with."""
+    """A second factor is required; `kinds` are those to enroll, or to be challenged with."""
 
     enroll: bool
     kinds: tuple[Kind, ...]
     way: EnrollmentWay = EnrollmentWay.AT_LOGIN
-    """How the user enrolls, where `enroll`; kinds are offered for enrolling at the login alone."""
+    """How the user enrolls, if `enroll` is set; `kinds` is empty unless this is AT_LOGIN."""
     contact: str = ""
-    """Whom to ask, where a ticket would enroll."""
+    """The operator's support contact, where enrollment needs the operator; empty otherwise."""
 
 
 class Policy:
-    """Decides whether a first factor is enough, and what the tokens may be for."""
+    """Decides whether a first factor is enough, and which audience and scopes tokens may have."""
 
     def __init__(self, deployment: Deployment, credentials: Credentials) -> None:
         self._deployment = deployment
         self._credentials = credentials
 
     def target(self, client: Client, target: Target) -> Target:
-        """Return what the tokens will be for: a default audience, and only scopes that can be granted.
+        """Return the target of the tokens, with a default audience and without scopes that can't be granted.
+
+        Args:
+            client: The client that requests the tokens.
+            target: The requested audience and scopes.
 
         Raises:
             AudienceNotAllowed: The audience is not one of the client's.
@@ -57,12 +61,19 @@ class Policy:
         return Target(" ".join(scopes), audience)
 
     def ruling(self, rules: Sequence[Rule], user: User, client: Client, target: Target, *, is_enrolled: bool) -> Ruling:
-        """Return what everything that applies to a login amounts to; see `domain.policies.rule_on`.
+        """Return the ruling of all rules and settings that apply to a login; see `domain.logins.policies.rule_on`.
 
-        A token for the MFA audience is never issued to an enrolled user without a second factor, whatever the policy
-        says (ADR-8); to a user who is not enrolled it is issued for enrolling. What rules demand of a factor
-        does not hold there: how strong it has to be is said by what the user has, and who lacks a factor that a rule
-        demands enrolls it with this token.
+        An enrolled user never gets a token for the MFA audience without a second factor, whatever the policy says
+        (ADR-8). A user who is not enrolled gets it for enrolling. The strength that rules demand of a factor does not
+        apply to that audience: there the user's own authenticators determine the strength, and a user who lacks a
+        factor that a rule demands enrolls it with this token.
+
+        Args:
+            rules: Every rule of the deployment.
+            user: The user who logs in.
+            client: The client of the login.
+            target: The audience and scopes of the tokens.
+            is_enrolled: Whether the user has an authenticator that counts as an enrollment.
         """
         if target.audience == self._deployment.mfa_audience:
             return Ruling(MfaPolicy.WHEN_ENROLLED, is_enrolled, ("mfa_audience",), Wanted())
@@ -76,19 +87,25 @@ class Policy:
         return rule_on(applying, standing, self._deployment.mfa_policy, is_enrolled=is_enrolled)
 
     def may_skip(self, target: Target, wanted: Wanted) -> bool:
-        """Whether a remembered browser, or the hook, may spare the factor: where no more is wanted (ADR-13)."""
+        """Whether a remembered browser or the hook may replace the second factor: if no more is wanted (ADR-13)."""
         plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.max_age is None and not wanted.by
         return plain and not self._deployment.strict and target.audience != self._deployment.mfa_audience
 
     def usable(self, authenticators: Sequence[Authenticator]) -> list[Authenticator]:
-        """Return the authenticators that can be shown now, in the order in which they are offered."""
+        """Return the authenticators that can be used now, in the order in which they are offered."""
         return [a for a in offered_order(authenticators) if a.usable() and self._credentials.factor(a.kind)]
 
     def awaited(self, user: User, client: Client, login: Login, authenticators: Sequence[Authenticator]) -> Requirement:
-        """Return what a second factor can be shown with.
+        """Return the kinds of second factor that the user may show or enroll.
+
+        Args:
+            user: The user who logs in.
+            client: The client of the login.
+            login: The login, with what is demanded of it.
+            authenticators: The user's authenticators.
 
         Raises:
-            UnmetAuthenticationRequirements: What is demanded can't be reached with what the user has, or may enroll.
+            UnmetAuthenticationRequirements: No authenticator that the user has, or may enroll, meets the demand.
         """
         demand = login.demand
         if enrolled(authenticators):
@@ -113,12 +130,15 @@ class Policy:
 
 
 def wanted_of(target: Target) -> Wanted:
-    """Return how a client wants a user authenticated.
+    """Return the authentication requirements that a client states with acr_values and max_age.
 
-    With several acr_values any of them is enough (S132); those that are not ours are passed over.
+    Of several acr_values any one is enough (S132); unknown values are ignored.
+
+    Args:
+        target: The client's request.
 
     Raises:
-        UnmetAuthenticationRequirements: None of them is ours.
+        UnmetAuthenticationRequirements: The request has acr_values, and all are unknown.
     """
     levels = [level for acr in target.acr_values if (level := Level.named(acr)) is not None]
     if target.acr_values and not levels:
@@ -128,9 +148,14 @@ def wanted_of(target: Target) -> Wanted:
 
 
 def demanding(login: Login, wanted: Wanted, *, stale: bool) -> Login:
-    """Return a login of which is demanded what a first factor alone does not give; `stale` if that is too old.
+    """Return a login with a demand for what its first factor does not provide.
 
-    What the hook asked for is kept, though it be any second factor (ADR-13).
+    A demand of the hook is kept even if any second factor meets it (ADR-13).
+
+    Args:
+        login: The login.
+        wanted: The requirements of client, policy and hook.
+        stale: Whether the authentication so far is too old.
     """
     plain = wanted.level is Level.ONE_FACTOR and not wanted.two_kinds and wanted.kinds is None
     if plain and not stale and HOOK not in wanted.by:

@@ -1,4 +1,4 @@
-"""What a login is told whose user is not enrolled: how the first authenticator is enrolled, and whom to ask."""
+"""Refuses first enrollments that a login may not make, with the way that is open and a contact."""
 
 from cofactor_server.domain.logins.login import Login
 from cofactor_server.domain.parties.clients import Client
@@ -11,19 +11,19 @@ from cofactor_server.errors import (
 )
 
 ANYBODY = "an administrator"
-"""Whom to ask where the operator has set no contact."""
+"""The contact in the error's text where the operator has set none."""
 
 
 def enrollment_refusal(login: Login, user: User, client: Client, contact: str) -> CofactorError | None:
-    """Return why a login does not enroll the first authenticator of its user; None if it does.
+    """Return why a login may not enroll its user's first authenticator; None if it may.
 
-    Every call that needs an authenticator answers with this one, so that none sends the user to another that refuses.
+    Every call that needs an authenticator returns this refusal, so that no call sends the user to another that refuses.
 
     Args:
-        login: Of a user who is not enrolled.
-        user: Whose login it is.
-        client: At which application.
-        contact: The operator's; empty for none.
+        login: The login of a user who is not enrolled.
+        user: The user.
+        client: The client of the login.
+        contact: The operator's support contact; empty for none.
     """
     way = login.enrollment_way(user, client)
     match way:

@@ -1,4 +1,4 @@
-"""An operator's rules: added, listed and removed, and at hand wherever one decides."""
+"""Adds, lists, removes and caches an operator's policy rules."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from cofactor_server.services.transactions.refusals import Missing
 from cofactor_server.store.repositories import policies, queries
 
 REMEMBERED = 5 * SECOND
-"""How long rules that were read count as read, as with clients."""
+"""Cache TTL of the rules, the same as for clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A rule to be added."""
+    """A rule to add."""
 
     ask: MfaPolicy
     client_id: str = ""
     realm: str = ""
     subject: str = ""
-    """With `realm`: the user it is for."""
+    """With `realm`: the user that the rule applies to; empty for every user."""
     audience: str = ""
     scope: str = ""
     level: Level = Level.ONE_FACTOR
@@ -35,7 +35,7 @@ class NewRule:
 
 
 class Policies:
-    """Keeps the rules."""
+    """Stores policy rules, and caches them for decisions."""
 
     def __init__(self, deployment: Deployment, records: Records, clock: Clock, entropy: Entropy) -> None:
         self._deployment = deployment
@@ -46,7 +46,7 @@ class Policies:
         self._read_until = 0
 
     async def current(self) -> Sequence[Rule]:
-        """Return every rule, as it was at most five seconds ago.
+        """Return every rule from a cache that is at most five seconds old.
 
         Raises:
             Unavailable: The database is away.
@@ -58,7 +58,10 @@ class Policies:
         return self._rules
 
     async def keep_last(self, user_id: str) -> bool:
-        """Tell whether a user keeps the last authenticator, by the settings or by a rule.
+        """Return whether the settings or a rule forbid that a user removes the last authenticator.
+
+        Args:
+            user_id: The user.
 
         Raises:
             Unavailable: The database is away.
@@ -68,9 +71,12 @@ class Policies:
     async def add(self, new: NewRule) -> Rule:
         """Add a rule.
 
+        Args:
+            new: The rule.
+
         Raises:
-            InvalidRequest: It contradicts itself.
-            Missing: The client or user that it names does not exist.
+            InvalidRequest: The rule contradicts itself.
+            Missing: The client or user that the rule names does not exist.
         """
         _check(new)
         if new.client_id and await self._records.read(queries.client, new.client_id) is None:
@@ -100,12 +106,19 @@ class Policies:
         return await self._records.read(policies.every)
 
     async def standing(self) -> frozenset[MfaPolicy]:
-        """Return what is asked of everybody of whom nothing more particular is said: by rules, or by the settings."""
+        """Return the default policy for users without a more specific rule: from rules, or else from the settings."""
         said = frozenset(rule.ask for rule in await self.every() if rule.is_standing)
         return said or frozenset({self._deployment.mfa_policy})
 
     async def set_standing(self, asks: Collection[MfaPolicy]) -> frozenset[MfaPolicy]:
-        """Replace what is asked of everybody, instead of the settings; the strongest holds. Return what stands now."""
+        """Replace the default policy, which overrides the settings; of several, the strongest applies.
+
+        Args:
+            asks: The new default; empty to fall back to the settings.
+
+        Returns:
+            The stored default, without the fallback to the settings.
+        """
         now = self._clock.now()
         rules = [Rule(id=f"pol_standing-{ask}", created_at=now, ask=ask) for ask in sorted(asks)]
         await self._records.change(policies.replace, lambda rule: rule.is_standing, rules)
@@ -115,8 +128,11 @@ class Policies:
     async def remove(self, rule_id: str) -> None:
         """Remove a rule.
 
+        Args:
+            rule_id: The rule.
+
         Raises:
-            Missing: There is none of this id.
+            Missing: No rule has this id.
         """
         if not await self._records.change(policies.remove, rule_id):
             raise Missing

@@ -1,1 +1,1 @@
-"""Credentials, and proofs that are verified against them within rate limits."""
+"""Stores credentials and verifies proofs against them, within rate limits."""

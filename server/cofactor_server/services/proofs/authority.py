@@ -1,4 +1,4 @@
-"""On whose authority a user's authenticators are changed, and whether it is enough."""
+"""Checks that a caller's token may change a user's authenticators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ from cofactor_server.store.transactions.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """On whose authority authenticators are changed: a login's, a ticket's, an access token's for the MFA audience."""
+    """The token that authorizes a change of authenticators: an mfa_token, a ticket, or an MFA access token.
+
+    An MFA access token is one for the MFA audience. Exactly one of `login`, `access` and `ticket` is set.
+    """
 
     login: Login | None
     access: Access | None
@@ -35,8 +38,11 @@ class Authority:
     def of(cls, caller: Caller) -> "Authority":
         """Return the caller's authority.
 
+        Args:
+            caller: The authenticated caller.
+
         Raises:
-            BearerMissing: The caller has no bearer token, and no ticket.
+            BearerMissing: The caller has neither a bearer token nor a ticket.
         """
         if caller.login is None and caller.access is None and caller.ticket is None:
             raise BearerMissing
@@ -44,7 +50,7 @@ class Authority:
 
     @property
     def user_id(self) -> str:
-        """The user whose authenticators they are."""
+        """The user whose authenticators change."""
         return self._granted.user_id
 
     @property
@@ -55,7 +61,7 @@ class Authority:
 
     @property
     def client_id(self) -> str:
-        """The client the token was issued to; empty for a ticket, which is no client's."""
+        """The client that the token was issued to; empty for a ticket, which belongs to no client."""
         granted = self._granted
         return "" if isinstance(granted, EnrollmentTicket) else granted.client_id
 
@@ -76,17 +82,17 @@ class Authority:
 
     @property
     def trail(self) -> Trail:
-        """On whose account it is done."""
+        """Who makes the change, for the audit log."""
         return Trail(self.user_id, self.client_id, self.login_id, self.source)
 
     def needs(self) -> Needs:
-        """Return what deciding anything on this authority reads."""
+        """Return the rows that any decision on this authority reads."""
         return Needs(
             self.user_id, client_id=self.client_id, token_id=self.login_id, source=self.source, pending_challenges=True
         )
 
     def refusal(self, work: Work, now: int) -> CofactorError | None:
-        """Return why the token is not good any more, read under the user's lock; None if it is."""
+        """Return why the token is no longer valid; None if it is valid. The caller holds the user's lock."""
         if self.ticket is not None:
             return ticket_refusal(work, self.ticket, now)
         if work.client(self.client_id) is None:
@@ -101,14 +107,14 @@ class Authority:
     def may_change(self, mine: Sequence[Authenticator], new: Kind | None = None) -> CofactorError | None:
         """Return why an access token is too weak to add or remove an authenticator; None if it is not (ADR-8).
 
-        An enrolled user shows at least the highest level that his authenticators can reach, used or not, those that
-        failures disabled among them: exhausting one must not lower what the others have to show. What the new one
-        can't exceed is enough for adding it. So is a recovery code for everything, being there for replacing what was
-        lost (S32).
+        An enrolled user must have shown the highest level that the user's authenticators can reach, used or not.
+        Authenticators that failures disabled count too: exhausting one must not lower the level that the others
+        require. To add an authenticator, the highest level that its kind can reach is enough. A recovery code is enough
+        for every change, since it exists for replacing a lost authenticator (S32).
 
         Args:
             mine: The user's authenticators.
-            new: The kind of the one that is to be added; None where one is removed, or a recovery code replaced.
+            new: The kind of the authenticator to add; None to remove one or to replace a recovery code.
         """
         access = self._access
         if not enrolled(mine):

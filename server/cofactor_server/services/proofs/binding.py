@@ -1,4 +1,4 @@
-"""What a challenge is bound to, and what a good proof makes of the authenticator it was for (ADR-2 and ADR-3)."""
+"""Checks what a challenge is bound to, and activates an authenticator once it is proven (ADR-2 and ADR-3)."""
 
 from cofactor_server.domain.authenticators.authenticator import (
     ACTIVE_CODE_AUTHENTICATORS,
@@ -21,9 +21,15 @@ from cofactor_server.store.transactions.work import Work
 
 
 def bound(work: Work, login: Login, challenge_id: str, now: int) -> tuple[Challenge, Authenticator] | None:
-    """Return a challenge and its authenticator if everything it was bound to is as it was; None otherwise.
+    """Return a challenge and its authenticator if everything the challenge is bound to is unchanged; else None.
 
-    None too where there is no such challenge of this login's user: the answer is the same (ADR-2).
+    The result is None, too, if the login's user has no such challenge: a caller can't tell the two cases apart (ADR-2).
+
+    Args:
+        work: The transaction; the caller holds the user's lock.
+        login: The login that answers or redeems the challenge.
+        challenge_id: The challenge.
+        now: Microseconds since the Unix epoch.
     """
     challenge = work.challenge(login.user_id, challenge_id)
     authenticator = _bound(work, login, challenge, now) if challenge is not None else None
@@ -39,10 +45,10 @@ def _bound(work: Work, login: Login, challenge: Challenge, now: int) -> Authenti
         return None
     match challenge.state:
         case ChallengeState.REDEEMED:
-            # Its authenticator may be of any state by now: the answer is "expired", not "malformed".
+            # Its authenticator may be in any state by now: the caller answers "expired", not "malformed".
             return found
         case ChallengeState.APPROVED:
-            # The approval made a pending one active.
+            # The approval activated a pending authenticator.
             return found if found.usable() else None
     entitled = Purpose.ENROLL if login.by_access_token or not enrolled(mine) else Purpose.LOGIN
     if challenge.purpose is not entitled and challenge.state is ChallengeState.PENDING:
@@ -51,27 +57,33 @@ def _bound(work: Work, login: Login, challenge: Challenge, now: int) -> Authenti
 
 
 def answers_for(authenticator: Authenticator, login: Login, purpose: Purpose, now: int) -> bool:
-    """Whether an authenticator may answer for this login: an active one to log in, the login's own to enroll."""
+    """Whether an authenticator may answer: an active one to log in, the login's own pending one to enroll."""
     if purpose is Purpose.ENROLL:
         return authenticator.pending_for(login.id, now)
     return authenticator.usable()
 
 
 def activated(work: Work, verdict: Proven | NotProven, trail: Trail, now: int) -> CofactorError | None:
-    """Make what was proven active if it is pending, and return why it can't be; None if all is well."""
+    """Activate a proven authenticator that is pending; return a refusal if that is not possible, else None."""
     if isinstance(verdict, Proven) and verdict.authenticator.state is State.PENDING:
         return activate(work, verdict.authenticator, trail, now)
     return None
 
 
 def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -> CofactorError | None:
-    """Make a pending authenticator active, and its recovery code with it (ADR-3).
+    """Activate a pending authenticator, and the recovery code that was issued with it (ADR-3).
 
-    The first activation removes every other pending authenticator and recovery code of the user: what somebody else
-    enrolled in the meantime, and waits for the owner to confirm, is gone.
+    The first activation removes every other pending authenticator and recovery code of the user: an attacker may have
+    enrolled one in the meantime, and wait for the owner to confirm it.
+
+    Args:
+        work: The transaction; the caller holds the user's lock.
+        authenticator: The authenticator that was proven.
+        trail: The login that proved it.
+        now: Microseconds since the Unix epoch.
 
     Returns:
-        A refusal where the user holds as many authenticators as allowed; None otherwise.
+        A refusal if the user has as many authenticators as allowed; None otherwise.
     """
     mine = work.authenticators(authenticator.user_id)
     if held(mine) >= ACTIVE_CODE_AUTHENTICATORS:
@@ -79,7 +91,7 @@ def activate(work: Work, authenticator: Authenticator, trail: Trail, now: int) -
     first = not enrolled(mine)
     user = work.user(authenticator.user_id)
     if first and user is not None and user.enrollment is not None:
-        # What an operator said after a reset was about this enrollment, and no other (ADR-3).
+        # An operator's enrollment setting after a reset applies to this enrollment alone (ADR-3).
         work.save_user(replace(user, enrollment=None))
     has_recovery_code = any(a.kind == RECOVERY_CODE and a.usable() for a in mine)
     together = {a.id for a in linked(work, authenticator)}

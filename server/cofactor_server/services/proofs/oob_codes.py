@@ -1,4 +1,4 @@
-"""The oob_code: the name of a challenge, sealed."""
+"""Seals challenge ids into oob_codes and opens them."""
 
 from cofactor_server.errors import OobCodeMalformed
 from cofactor_server.vault.keyring import SealBroken
@@ -8,7 +8,7 @@ PURPOSE = "oob_code"
 
 
 class OobCodes:
-    """Seals the ids of challenges; everything else about one is in its row (ADR-2)."""
+    """Seals the ids of challenges; the challenge's row holds everything else (ADR-2)."""
 
     def __init__(self, sealer: TokenSealer) -> None:
         self._sealer = sealer
@@ -18,10 +18,10 @@ class OobCodes:
         return self._sealer.seal(PURPOSE, challenge_id.encode())
 
     def open(self, oob_code: str) -> str:
-        """Return the id of the challenge an oob_code names.
+        """Return the id of the challenge that an oob_code names.
 
         Raises:
-            OobCodeMalformed: It can't be opened.
+            OobCodeMalformed: The code can't be opened.
         """
         try:
             return self._sealer.open(PURPOSE, oob_code).decode()

@@ -1,4 +1,4 @@
-"""Factors switched on and off while a deployment runs; every process follows within five seconds."""
+"""Switches factors on and off at run time; every process follows within five seconds."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -18,11 +18,11 @@ from cofactor_server.services.transactions.queries import Records
 from cofactor_server.store.repositories import switches
 
 REMEMBERED = 5 * SECOND
-"""How long switches that were read count as read, as with clients and rules."""
+"""Cache TTL of the switches, the same as for clients and rules."""
 
 
 class Switches:
-    """Keeps the switches, and has `Credentials` follow them: whoever asks that for a factor respects them."""
+    """Stores the switches and applies them to `Credentials`, which every use of a factor goes through."""
 
     def __init__(self, deployment: Deployment, records: Records, credentials: Credentials, clock: Clock) -> None:
         self._deployment = deployment
@@ -32,9 +32,9 @@ class Switches:
         self._read_until = 0
 
     async def follow(self) -> None:
-        """Read the switches again if it is time to.
+        """Read the switches again if the cache has expired.
 
-        Calls that come while one of them reads go on with what was read last.
+        One call reads; calls that arrive meanwhile use the cached switches.
 
         Raises:
             Unavailable: The database is away.
@@ -52,22 +52,26 @@ class Switches:
         self._read_until = now + REMEMBERED
 
     async def every(self) -> Mapping[Switch, bool]:
-        """Return of every switch whether it is on, and the settings serve what it is for."""
+        """Return, for every switch, whether it is on and the settings serve one of its kinds."""
         off = await self._records.read(switches.off)
         return {switch: self._is_on(switch, off) for switch in Switch}
 
     async def turn(self, switch: Switch, *, on: bool) -> None:
-        """Switch a factor.
+        """Switch a factor on or off.
+
+        Args:
+            switch: The factor.
+            on: Whether it is on from now.
 
         Raises:
-            InvalidRequest: It is not served, or what would be left is not enough.
+            InvalidRequest: The settings do not serve the factor, or sms and voice alone would stay on.
         """
         if on and not any(map(self._deployment.serves, KINDS[switch])):
             raise InvalidRequest(violations=(("enabled", "is not for this factor: the settings do not serve it"),))
         await self._change({switch: on})
 
     async def message_types(self) -> Sequence[Switch]:
-        """Return the ways in which telephones are reached, those that are switched off left out.
+        """Return the ways in which messages reach telephones, without those that are switched off.
 
         Raises:
             NotFound: The settings serve none.
@@ -78,10 +82,13 @@ class Switches:
         return [way for way in self._served_types() if way not in off]
 
     async def set_message_types(self, ways: Collection[Switch]) -> Sequence[Switch]:
-        """Have telephones reached in these ways and no other, and return them.
+        """Set the ways in which messages reach telephones, and return them.
+
+        Args:
+            ways: Every way that is on from now; all others are off.
 
         Raises:
-            InvalidRequest: There is none, or one that the settings do not serve.
+            InvalidRequest: The list is empty, or the settings do not serve one of its ways.
             NotFound: The settings serve none.
         """
         served = self._served_types()
@@ -107,7 +114,7 @@ class Switches:
         self._read_until = 0
 
     def _allows(self, before: Collection[Switch], after: Collection[Switch]) -> bool:
-        """Whether something stronger stays beside the telephones, as the settings demand, too (S16)."""
+        """Whether a change leaves a factor stronger than sms and voice, unless there was none before (S16)."""
         return not leaves_only_telephones(self._left(after)) or leaves_only_telephones(self._left(before))
 
     def _left(self, off: Collection[Switch]) -> set[Kind]:

@@ -1,4 +1,4 @@
-"""A proof tried against authenticators, within their guess budgets (ADR-9)."""
+"""Verifies proofs against authenticators, within per-authenticator and per-source guess budgets (ADR-9)."""
 
 from collections.abc import Sequence
 
@@ -32,24 +32,24 @@ class Candidate(Value, frozen=True):
 
     authenticator: Authenticator
     challenge: Challenge | None = None
-    """What it was asked; None where nothing has to be asked before."""
+    """The challenge that the proof answers; None for a kind that needs no challenge."""
 
 
 class Attempt(Value, frozen=True):
-    """One proof of one caller."""
+    """One proof that one caller presents."""
 
     proof: Proof
     trail: Trail
-    """On whose account it is tried."""
+    """Who presents it, for the audit log."""
     application: str
     purpose: Purpose
     now: int
     remembered: bool = False
-    """Whether it comes from a browser that is remembered, which counts as a source of the user's own."""
+    """Whether it comes from a remembered browser, which counts as a known source of the user."""
 
 
 class Proven(Value, frozen=True):
-    """The authenticator that the proof was for, as it is now (saved), and what was shown."""
+    """The authenticator that the proof matched, as it is saved now, and the facts that were proven."""
 
     authenticator: Authenticator
     facts: Facts
@@ -59,7 +59,7 @@ class Proven(Value, frozen=True):
 
 
 class NotProven(Value, frozen=True):
-    """No candidate took the proof; every failure is counted."""
+    """No candidate accepted the proof; every failure is counted."""
 
     hint: str = ""
     denied: bool = False
@@ -68,29 +68,35 @@ class NotProven(Value, frozen=True):
 
 
 class Guessing:
-    """Tries proofs. What it counts and moves is written by the transaction that decides."""
+    """Verifies proofs. The deciding transaction writes the counters and the changed credentials."""
 
     def __init__(self, credentials: Credentials, *, disable_after: int = DISABLE_AFTER) -> None:
         self._credentials = credentials
         self._disable_after = disable_after
 
     def serves(self, kind: Kind) -> bool:
-        """Whether a kind is switched on: a code for another is not a failure, there is nothing to be wrong about."""
+        """Whether a kind is switched on; a code for any other kind is not counted as a failure."""
         return self._credentials.factor(kind) is not None
 
     def on_device(self, kind: Kind) -> bool:
-        """Whether a device answers challenges of a kind, so that there is nothing to guess."""
+        """Whether a device answers challenges of a kind, so that there is no code to guess."""
         return self._credentials.on_device(kind)
 
     def answer(self, challenge: Challenge) -> Answer:
-        """Return what the approval of a challenge showed."""
+        """Return the facts that the approval of a challenge proved."""
         return self._credentials.open_answer(challenge)
 
     def judge(self, work: Work, attempt: Attempt, candidate: Candidate) -> Proven | NotProven | CofactorError:
-        """Judge what a device or key signed. A signature can't be guessed: no budget bounds it, no failure is counted.
+        """Verify what a device or security key signed, without a guess budget.
 
-        Else a stranger who guesses at the codes of its twin would keep the owner from answering on the device, and one
-        who sends junk for a security key would have it disabled.
+        A signature can't be guessed, so no budget bounds it and no failure is counted. With a budget, an attacker who
+        guesses codes of the linked authenticator would keep the owner from answering on the device, and an attacker who
+        sends junk for a security key would disable it.
+
+        Args:
+            work: The transaction; the caller holds the user's lock.
+            attempt: The proof and who presents it.
+            candidate: The authenticator that signed.
         """
         verdict = self._verify(work, attempt, candidate)
         match verdict:
@@ -110,10 +116,15 @@ class Guessing:
     def attempt(
         self, work: Work, attempt: Attempt, candidates: Sequence[Candidate]
     ) -> Proven | NotProven | CofactorError:
-        """Try a proof against every candidate whose budget is not empty.
+        """Verify a proof against every candidate whose guess budget is not empty.
 
-        The budgets are looked at first, so that a refused guess does not tell whether it was right. A proof that no
-        candidate takes counts once on each that was tried, and once on its source.
+        The budgets are checked before the proof, so that the refusal of a guess does not disclose whether the guess was
+        right. A proof that no candidate accepts counts once for each candidate that was tried, and once for its source.
+
+        Args:
+            work: The transaction; the caller holds the user's lock.
+            attempt: The proof and who presents it.
+            candidates: The authenticators that the proof may be for.
         """
         now, source = attempt.now, attempt.trail.source
         known = attempt.remembered or work.is_known(attempt.trail.user_id, source, now)
@@ -202,7 +213,7 @@ class Guessing:
 
 
 def _too_many(source_wait: int, wait: int, now: int) -> TooManyFailedCodes:
-    """Return the refusal of a guess for which a source's budget, or those of all candidates, have nothing left."""
+    """Return the refusal of a guess where the budget of its source, or of every candidate, is empty."""
     if source_wait >= wait:
         quota = SOURCE_FAILED_CODES.exhausted("failed-codes-of-source", source_wait, now)
     else:

@@ -1,1 +1,1 @@
-"""Tokens: signed, sealed, refreshed, revoked and introspected."""
+"""Signs, seals, refreshes, revokes and introspects tokens."""

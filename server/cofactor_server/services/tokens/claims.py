@@ -1,4 +1,4 @@
-"""What our own access tokens say (RFC 9068), read strictly."""
+"""Verifies access tokens that this deployment signed (RFC 9068) and parses their claims strictly."""
 
 from collections.abc import Collection
 
@@ -22,7 +22,7 @@ CLIENT_CLAIMS = {TokenProfile.RFC9068: "client_id", TokenProfile.AUTH0: "azp"}
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """Claims of an access token; `epoch`, `recovery` and `authenticators` are ours."""
+    """Claims of an access token; `epoch`, `recovery` and `authenticators` are private claims of this service."""
 
     iss: str
     sub: str
@@ -39,7 +39,7 @@ class AccessClaims(msgspec.Struct, frozen=True):
     recovery: bool = False
     authenticators: list[str] = []
     profile: TokenProfile = TokenProfile.RFC9068
-    """Set by the reader, and no claim of the token."""
+    """Set by the parser; it is not a claim of the token."""
 
 
 class AccessTokens:
@@ -51,9 +51,12 @@ class AccessTokens:
         self._clock = clock
 
     def claims(self, token: str) -> AccessClaims | None:
-        """Return what a token says that is signed by us and whose time is now; None otherwise.
+        """Return the claims of a token that this deployment signed and that is valid now; None otherwise.
 
-        Whether its user still stands behind it (ADR-7) is for the caller to ask.
+        The caller must check that the token's user is still valid (ADR-7).
+
+        Args:
+            token: A JWT in either profile.
         """
         claims = self._read(token, TokenProfile.RFC9068) or self._read(token, TokenProfile.AUTH0)
         if claims is None:
@@ -63,10 +66,10 @@ class AccessTokens:
         return claims if timely and claims.iss == self._deployment.issuer else None
 
     def _read(self, token: str, profile: TokenProfile) -> AccessClaims | None:
-        """Return the claims of a token that has the form of a profile.
+        """Return the claims of a token in the form of a profile; None if it has another form.
 
-        An id_token has the `typ` of Auth0's profile. It is no access token: it names no client in `azp`, has one
-        audience as text, and neither `jti` nor `epoch` (RFC 8725 section 3.12).
+        An id_token has the `typ` of Auth0's profile, but it can't pass as an access token: it names no client in `azp`,
+        its audience is a string, and it has neither `jti` nor `epoch` (RFC 8725 section 3.12).
         """
         try:
             said = self._signer.verify(token, typ=TYPES[profile])
@@ -77,10 +80,13 @@ class AccessTokens:
             return None
 
     def access(self, token: str) -> Access:
-        """Return what an access token for the MFA audience allows.
+        """Verify an access token for the MFA audience and return what it grants.
+
+        Args:
+            token: A JWT in the profile of RFC 9068.
 
         Raises:
-            BearerInvalid: It is not ours, not for that audience, or not of now.
+            BearerInvalid: This deployment did not sign the token, it has another audience, or it is not valid now.
         """
         access = self._for(token, self._deployment.mfa_audience, {TokenProfile.RFC9068})
         if access is None:
@@ -88,10 +94,14 @@ class AccessTokens:
         return access
 
     def identity(self, token: str) -> Access:
-        """Return what an access token for user info allows.
+        """Verify an access token for the UserInfo endpoint and return what it grants.
+
+        Args:
+            token: A JWT in either profile.
 
         Raises:
-            AccessTokenInvalid: It is not ours, not for that audience, or not of now.
+            AccessTokenInvalid: This deployment did not sign the token, it has another audience, or it is not valid
+                now.
         """
         access = self._for(token, self._deployment.userinfo_audience, set(TokenProfile))
         if access is None:

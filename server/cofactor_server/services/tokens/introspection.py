@@ -1,4 +1,4 @@
-"""Revocation (RFC 7009) and introspection (RFC 7662) of the tokens this deployment issued."""
+"""Revokes (RFC 7009) and introspects (RFC 7662) tokens that this deployment issued."""
 
 from dataclasses import dataclass
 
@@ -32,11 +32,11 @@ class RevokeAccessToken:
 
     @property
     def needs(self) -> Needs:
-        """Whether it is spent."""
+        """The user, and whether the token is spent."""
         return Needs(self.claims.sub, authenticators=False, token_id=self.claims.jti)
 
     def decide(self, work: Work) -> None:
-        """Mark it, once."""
+        """Mark the token as spent, unless it is already."""
         claims = self.claims
         if work.user(claims.sub) is None or work.is_spent(claims.sub, claims.jti):
             return
@@ -45,7 +45,7 @@ class RevokeAccessToken:
 
 
 class TokenStates:
-    """Revokes tokens, and tells what they say."""
+    """Revokes and introspects tokens, and answers UserInfo requests."""
 
     def __init__(
         self,
@@ -64,20 +64,31 @@ class TokenStates:
         self._clock = clock
 
     async def revoke(self, caller: Caller, client: Client, token: str) -> None:
-        """Revoke a token of this client; every other is left alone, without telling."""
+        """Revoke a token of this client; ignore any other token silently.
+
+        Args:
+            caller: The caller.
+            client: The authenticated client.
+            token: A refresh token, which is revoked with its family, or an access token.
+        """
         if (claims := self._access_tokens.claims(token)) is not None:
             if claims.client_id == client.id:
                 with self._decider.under_way(caller):
                     await self._decider.decide(caller, RevokeAccessToken(claims, self._clock.now()))
         elif (presented := Presented.parse(token)) is not None:
             with self._decider.under_way(caller):
-                # A forged one takes no place in the queue of the user that it names.
+                # A forged token must not take a place in the decision queue of the user that it names.
                 family = await self._records.read(queries.family, presented.user_id, presented.family_id)
                 if family is not None and self._refresh_tokens.is_genuine(family, presented):
                     await self._decider.decide(caller, RevokeFamily(self._refresh_tokens, client, presented))
 
     async def introspect(self, client: Client, token: str) -> Introspection:
-        """Return what a token says to this client; see `TokenService.IntrospectToken`."""
+        """Return what this client may learn of a token; see `TokenService.IntrospectToken`.
+
+        Args:
+            client: The authenticated client.
+            token: A refresh token or an access token.
+        """
         if (claims := self._access_tokens.claims(token)) is not None:
             return await self._access(client, claims)
         if (presented := Presented.parse(token)) is not None:
@@ -85,10 +96,13 @@ class TokenStates:
         return INACTIVE
 
     async def user_info(self, access: Access) -> UserInfo:
-        """Return who the user of an access token is, as far as its scopes tell.
+        """Return the user's claims, as far as the scopes of the access token allow.
+
+        Args:
+            access: The verified access token.
 
         Raises:
-            AccessTokenInvalid: The token was revoked, or its user or client does not stand behind it any more.
+            AccessTokenInvalid: The token was revoked, or its user, authenticators or client are no longer valid.
         """
         account = await self._records.read(queries.account, access.user_id, access.jti)
         if account is None or account.spent or user_refusal(account.user, access.epoch):

@@ -1,4 +1,4 @@
-"""Logins: a first factor accepted, a second awaited, and the mfa_token that a login is sealed into."""
+"""Starts logins after a first factor, seals them into mfa_tokens and opens these again."""
 
 import msgspec
 
@@ -15,18 +15,18 @@ from cofactor_server.vault.tokens import TokenSealer
 
 PURPOSE = "mfa_token"
 JWS_DOTS = 2
-"""A JWS has three parts (RFC 7515 section 3.1); no token of another kind of ours has a dot."""
+"""A JWS has three parts (RFC 7515 section 3.1); an mfa_token has no dot."""
 
 
 class Logins:
-    """Begins logins, seals them into mfa_tokens and opens them again.
+    """Starts logins, seals them into mfa_tokens and opens these again.
 
     Args:
-        sealer: Makes the tokens.
-        access_tokens: Verifies those for the MFA audience, which stand for a login too.
-        life: Of an mfa_token, in microseconds.
-        clock: Tells when a login begins, and is over.
-        entropy: Draws their ids.
+        sealer: Seals and opens mfa_tokens.
+        access_tokens: Verifies access tokens for the MFA audience, which an MFA grant accepts as an mfa_token.
+        life: Lifetime of an mfa_token, in microseconds.
+        clock: Gives the time at which a login starts or expires.
+        entropy: Generates login ids.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Logins:
         first_factor: FirstFactor,
         first_factor_at: int,
     ) -> Login:
-        """Return a login that begins now.
+        """Return a login that starts now.
 
         Args:
-            user: Who logs in, as the user is now.
-            client: At which application.
-            target: What the tokens will be for.
-            methods: What the first factor showed (RFC 8176).
-            first_factor: What that was.
-            first_factor_at: When it was shown, in microseconds since the Unix epoch.
+            user: The user who logs in, as stored now.
+            client: The client of the login.
+            target: The audience and scopes of the tokens.
+            methods: The first factor's authentication methods (RFC 8176).
+            first_factor: The kind of first factor.
+            first_factor_at: When the first factor was verified, in microseconds since the Unix epoch.
         """
         now = self._clock.now()
         return Login(
@@ -75,7 +75,12 @@ class Logins:
         )
 
     def awaiting(self, login: Login, requirement: Requirement) -> MfaRequired:
-        """Return what the client of a login is told that awaits a second factor."""
+        """Return the response to a client whose login requires a second factor.
+
+        Args:
+            login: The login.
+            requirement: The second factors to choose from.
+        """
         return MfaRequired(
             self.seal(login),
             login.expires_at,
@@ -90,11 +95,14 @@ class Logins:
         return self._sealer.seal(PURPOSE, self._encode(login))
 
     def open(self, mfa_token: str) -> Login:
-        """Return the login that an mfa_token stands for.
+        """Return the login that is sealed in an mfa_token.
+
+        Args:
+            mfa_token: The token.
 
         Raises:
-            MfaTokenMalformed: It can't be opened, or is a token of another kind.
-            MfaTokenExpired: Its time is over.
+            MfaTokenMalformed: The token can't be opened, or is of another kind.
+            MfaTokenExpired: The token has expired.
         """
         try:
             login = self._decode(self._sealer.open(PURPOSE, mfa_token))
@@ -105,14 +113,17 @@ class Logins:
         return login
 
     def redeemed(self, token: str) -> Login:
-        """Return the login for what an MFA grant was given as its mfa_token.
+        """Return the login for the mfa_token of an MFA grant.
 
-        An access token for the MFA audience with the scope `enroll` will do, for confirming what it enrolled
-        (ADR-8).
+        An access token for the MFA audience with the scope `enroll` is accepted too, to confirm an authenticator that
+        it enrolled (ADR-8).
+
+        Args:
+            token: An mfa_token, or such an access token.
 
         Raises:
-            MfaTokenMalformed: It can't be opened, or is a token of another kind.
-            MfaTokenExpired: Its time is over.
+            MfaTokenMalformed: The token can't be opened, or is of another kind.
+            MfaTokenExpired: The token has expired.
         """
         if token.count(".") != JWS_DOTS:
             return self.open(token)

@@ -1,4 +1,4 @@
-"""Signs what was decided: access tokens (RFC 9068) and id_tokens (OpenID Connect Core section 2)."""
+"""Signs access tokens (RFC 9068) and id_tokens (OpenID Connect Core section 2) for decided logins."""
 
 from cofactor_server.domain.authenticators.acr import Authentication
 from cofactor_server.domain.deployment import MFA_ACCESS_TOKEN_SECONDS, Deployment
@@ -25,15 +25,15 @@ def login_issue(
     refresh_token: str = "",
     recovery_code: str = "",
 ) -> Issue:
-    """Return what is to be issued for a completed login: its own scope and audience, whatever completed it.
+    """Return the facts of the tokens for a completed login; scope and audience are always the login's own.
 
     Args:
         login: The login.
-        shown: What the user showed.
-        jti: The id that the access token will have.
+        shown: The authentication that the user completed.
+        jti: The id of the access token.
         issued_at: Microseconds since the Unix epoch.
-        refresh_token: If one goes with it.
-        recovery_code: The replacement, if one was used.
+        refresh_token: The refresh token to issue; empty for none.
+        recovery_code: The new recovery code if the user spent one; empty otherwise.
     """
     return Issue(
         jti=jti,
@@ -50,7 +50,7 @@ def login_issue(
 
 
 class Mint:
-    """Makes tokens from decided facts; the same facts make the same claims again."""
+    """Makes tokens from decided facts; the same facts always produce the same claims."""
 
     def __init__(self, deployment: Deployment, logins: Logins, signer: Signer, apis: Apis) -> None:
         self._apis = apis
@@ -59,7 +59,12 @@ class Mint:
         self._signer = signer
 
     async def outcome(self, decided: Issue | Chained, client: Client) -> Tokens | MfaRequired:
-        """Return the tokens for a completed login, or the mfa_token of one of which more is demanded."""
+        """Return the tokens for a completed login, or the mfa_token of a login that needs another factor.
+
+        Args:
+            decided: The decided outcome.
+            client: The client of the login.
+        """
         if isinstance(decided, Chained):
             login, kinds = decided.login, decided.kinds
             return MfaRequired(
@@ -68,7 +73,12 @@ class Mint:
         return await self.tokens(decided, client)
 
     async def tokens(self, issue: Issue, client: Client) -> Tokens:
-        """Return the tokens for a completed login."""
+        """Return the signed tokens for a completed login.
+
+        Args:
+            issue: The decided facts.
+            client: The client of the login.
+        """
         deployment = self._deployment
         authentication = issue.authentication
         for_mfa = issue.audience == deployment.mfa_audience
@@ -102,7 +112,7 @@ class Mint:
             claims["authenticators"] = authentication.authenticators
         if for_mfa and authentication.recovery:
             claims["recovery"] = True
-        # Resource servers of the REST world take the algorithms they accept from discovery's list for id_tokens.
+        # REST resource servers take the algorithms that they accept from the discovery document's list for id_tokens.
         algorithm = Algorithm.ES256 if for_mfa else Algorithm((api or client).algorithm)
         access_token = await self._signer.sign(algorithm, TYPES[profile], claims)
         id_token = ""

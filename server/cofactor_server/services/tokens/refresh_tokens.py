@@ -1,4 +1,4 @@
-"""Refresh tokens: made, rotated, and their families revoked (S110, ADR-15)."""
+"""Issues and rotates refresh tokens, and revokes their families (S110, ADR-15)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +36,12 @@ from cofactor_server.vault.keyring import Keyring, SealBroken
 PURPOSE = "refresh_token"
 PARTS = 4
 Rule: TypeAlias = Callable[[User, Sequence[Authenticator]], tuple[bool, Wanted]]
-"""Whether policy asks a user for a second factor at all, and how strong, fresh and manifold it has to be."""
+"""Returns whether policy requires a second factor of a user, and its level, age and number of kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A refresh token as somebody presents it: parsed, and nothing checked."""
+    """A refresh token as a client presents it: parsed, but not verified."""
 
     user_id: str
     family_id: str
@@ -50,7 +50,7 @@ class Presented:
 
     @classmethod
     def parse(cls, text: str) -> "Presented | None":
-        """Return the parts of a refresh token; None if it is none of ours."""
+        """Return the parts of a refresh token; None if the text has another form."""
         parts = text.split(".")
         if len(parts) != PARTS or not parts[2].isascii() or not parts[2].isdigit() or len(parts[2]) > 10:
             return None
@@ -58,10 +58,10 @@ class Presented:
 
 
 class RefreshTokens:
-    """Makes and checks refresh tokens.
+    """Issues and verifies refresh tokens.
 
-    A token is the names of its user and family, its generation, and a MAC over the family's secret: every generation
-    can be told from a forgery, so that presenting an old one revokes the family and presenting junk does not.
+    A token holds the ids of its user and family, its generation, and a MAC over the family's secret. Tokens of every
+    generation can be verified: replay of an old token revokes the family, and presenting a forged one does not.
     """
 
     def __init__(
@@ -74,7 +74,15 @@ class RefreshTokens:
         self._reuse_leeway = reuse_leeway
 
     def start(self, client: Client, login: Login, shown: Authentication) -> tuple[RefreshFamily | None, str]:
-        """Return a new family and its first token; none and no text where the login did not ask, or may not."""
+        """Return a new family and its first token; None and an empty text if the login gets no refresh token.
+
+        A login gets one if it has the scope `offline_access` and its client has the refresh_token grant.
+
+        Args:
+            client: The client of the login.
+            login: The completed login.
+            shown: The authentication that the user completed.
+        """
         if "offline_access" not in login.scope.split() or GrantType.REFRESH_TOKEN not in client.grant_types:
             return None, ""
         now = self.clock.now()
@@ -98,21 +106,25 @@ class RefreshTokens:
         return self.next(family)
 
     def next(self, family: RefreshFamily) -> tuple[RefreshFamily, str]:
-        """Return the family with the next generation, and that generation's token."""
+        """Return the family at its next generation, and the token of that generation."""
         generation = family.generation + 1
         try:
             token = self._token(family, generation)
-        except SealBroken:  # its MAC key was retired: the active one takes over
+        except SealBroken:  # the MAC key was retired: the active key replaces it
             family = replace(family, mac_key_id=self._keyring.active_id)
             token = self._token(family, generation)
         return replace(family, generation=generation, token_sha256=sha256(token), rotated_at=0), token
 
     def again(self, family: RefreshFamily, presented: Presented) -> str:
-        """Return the newest token once more to who presents the one before it within the leeway; empty otherwise.
+        """Return the newest token again if the token before it is presented within the leeway; empty otherwise.
 
-        Its reply may have been lost, or two tabs asked at once. The same successor, so that the chain has no second
-        branch, and whoever uses the old one later still ends the family (ADR-15). Not after a second factor:
-        its successor says more than the token that is presented.
+        The client may have lost the reply, or refreshed from two tabs at once. The token is the same successor, so that
+        the chain has no second branch, and replay of the old token after the leeway still revokes the family (ADR-15).
+        After a second factor there is no leeway: the successor then grants more than the presented token.
+
+        Args:
+            family: The token's family.
+            presented: The token.
         """
         within = self.clock.now() < family.rotated_at + self._reuse_leeway
         if not within or presented.generation != family.generation - 1:
@@ -124,11 +136,11 @@ class RefreshTokens:
         return token if same(sha256(token), family.token_sha256) else ""
 
     def is_genuine(self, family: RefreshFamily, presented: Presented) -> bool:
-        """Whether we made the presented token, of whatever generation."""
+        """Whether this deployment issued the presented token, of any generation."""
         try:
             return same(self._token(family, presented.generation).encode(), presented.text.encode())
         except SealBroken:
-            # Its MAC key is gone: only the newest generation can still be told, by its digest.
+            # The MAC key is gone: only the newest generation can still be verified, by its digest.
             return same(family.token_sha256, sha256(presented.text))
 
     def _token(self, family: RefreshFamily, generation: int) -> str:
@@ -140,20 +152,20 @@ class RefreshTokens:
 
 @dataclass(frozen=True, slots=True)
 class WantsMfa:
-    """A factor is needed first, and nothing is consumed (ADR-8 and ADR-15)."""
+    """The outcome if a second factor is required first; the refresh token is not consumed (ADR-8 and ADR-15)."""
 
     family: RefreshFamily
     epoch: int
     scope: str
-    """What the tokens may be for, of what the family was granted."""
+    """The scopes of the tokens, within those that the family was granted."""
     wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Decides a refresh grant: rotates, or revokes the family of a token that was used before.
+    """Decides a refresh grant: rotates the token, or revokes the family if an old token is replayed.
 
-    `rule` says what policy and client want, of the user as locked.
+    `rule` returns what policy and client require, for the user as read under the lock.
     """
 
     tokens: RefreshTokens
@@ -167,7 +179,7 @@ class Refresh:
     jti: str
     source: str
     left: str
-    """What its API still knows of the family's scope."""
+    """The scopes of the family that its API still has."""
     repeat: Repeat | None = None
 
     @property
@@ -181,7 +193,7 @@ class Refresh:
         )
 
     def decide(self, work: Work) -> Issue | Chained | WantsMfa | CofactorError:
-        """Rotate, or say why not."""
+        """Rotate the token, or return why not."""
         now = self.tokens.clock.now()
         presented = self.presented
         if refusal := client_refusal(work, self.client):
@@ -203,7 +215,7 @@ class Refresh:
         return self._wants(user, mine, family, now) or self._granted(work, user, family, now, again)
 
     def _reused(self, work: Work, family: RefreshFamily, now: int) -> CofactorError:
-        """Revoke the family: whoever holds its newest token is no longer certain to be the user (S110)."""
+        """Revoke the family: an attacker may hold its newest token (S110)."""
         work.save_family(replace(family, revoked=True))
         work.record(Event(family.user_id, EventName.REFRESH_REUSED, now, self.client.id, source=self.source))
         return RefreshTokenInvalid()
@@ -211,7 +223,7 @@ class Refresh:
     def _wants(
         self, user: User, mine: Sequence[Authenticator], family: RefreshFamily, now: int
     ) -> WantsMfa | CofactorError | None:
-        """Return what has to be shown first, or why what is asked for is not to be had; None if it is."""
+        """Return the factor that is required first, or a refusal; None if the request can be granted."""
         asks, wanted = self.rule(user, mine)
         if self.wants_mfa_audience:
             return WantsMfa(family, user.epoch, self.scope, wanted)
@@ -244,13 +256,13 @@ class Refresh:
 
 
 def ended(user: User, mine: Iterable[Authenticator], family: RefreshFamily, now: int) -> CofactorError | None:
-    """Return why the tokens of a family are not good any more; None if they are.
+    """Return why the tokens of a family are no longer valid; None if they are valid.
 
     Args:
-        user: Whose it is.
-        mine: The user's authenticators: what one of them opened ends with it.
+        user: The family's user.
+        mine: The user's authenticators; a family ends when an authenticator that it came from is removed or disabled.
         family: The family.
-        now: The time.
+        now: Microseconds since the Unix epoch.
     """
     if user.epoch != family.epoch or family.revoked or now >= family.expires_at:
         return RefreshTokenInvalid()
@@ -269,11 +281,11 @@ class RevokeFamily:
 
     @property
     def needs(self) -> Needs:
-        """The family."""
+        """The user and the family."""
         return Needs(self.presented.user_id, authenticators=False, family_id=self.presented.family_id)
 
     def decide(self, work: Work) -> None:
-        """Revoke it, if it is genuine and the client's own."""
+        """Revoke the family if the token is genuine and the client's own."""
         family = work.family(self.presented.user_id, self.presented.family_id)
         if family is None or family.client_id != self.client.id or not self.tokens.is_genuine(family, self.presented):
             return

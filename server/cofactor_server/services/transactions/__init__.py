@@ -1,1 +1,1 @@
-"""What every use case shares: decide in a transaction, read, repeat safely, check validity, record who did it."""
+"""Shared parts of the use cases: transactional decisions, reads, idempotency, validity checks, the audit log."""

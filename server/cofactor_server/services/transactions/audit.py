@@ -1,4 +1,4 @@
-"""On whose account something happens: what events and notices say of it."""
+"""Records who made a change: the fields that events of the audit log and notices to the user share."""
 
 from collections.abc import Mapping
 
@@ -17,10 +17,10 @@ class Trail(Value, frozen=True):
     def event(
         self, name: EventName, now: int, authenticator_id: str = "", details: Mapping[str, str] | None = None
     ) -> Event:
-        """Return an event of this login."""
+        """Return an event for the audit log, attributed to this login."""
         mine = (self.client_id, self.login_id, authenticator_id, self.source)
         return Event(self.user_id, name, now, *mine, details or {})
 
     def notice(self, name: NoticeName, now: int, authenticator_id: str) -> Notice:
-        """Return a notice of a change that this login made."""
+        """Return a notice to the user of a change that this login made."""
         return Notice(self.user_id, name, now, authenticator_id, self.source)

@@ -1,4 +1,4 @@
-"""Group commit as the services use it: verdicts in, results or refusals out."""
+"""Runs decisions in a group commit, then returns their result or raises their refusal."""
 
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -11,23 +11,30 @@ V = TypeVar("V")
 
 
 class Decider:
-    """Has things decided, and raises refusals once they are committed."""
+    """Runs decisions in transactions and raises a refusal only after its commit."""
 
     def __init__(self, group_commit: GroupCommit) -> None:
         self._group_commit = group_commit
 
     def under_way(self, caller: Caller) -> AbstractContextManager[None]:
-        """Announce a call that will want something decided; see `GroupCommit.under_way`."""
+        """Announce a call that is going to run a decision; see `GroupCommit.under_way`."""
         return self._group_commit.under_way(caller.client.id if caller.client else caller.user_id)
 
     async def decide(self, caller: Caller, decision: Decision[V | CofactorError]) -> V:
-        """Have `decision` decided and committed.
+        """Run `decision`, commit it, and return its verdict.
 
-        A refusal is a verdict like any other until its transaction, with the failure it counted, is on disk; only then
-        is it raised.
+        A refusal is a return value until its transaction is on disk, with the failure that it counted. Only then is it
+        raised: an exception inside the transaction would roll the counter back.
+
+        Args:
+            caller: Makes the call; its deadline bounds the wait.
+            decision: Runs inside the transaction.
+
+        Returns:
+            The verdict, where it is not a refusal.
 
         Raises:
-            CofactorError: The verdict, or that nothing was decided.
+            CofactorError: The verdict is this refusal, or nothing was decided.
         """
         verdict = await self._group_commit.decide(decision, deadline=caller.deadline)
         if isinstance(verdict, CofactorError):

@@ -1,4 +1,4 @@
-"""Lost replies: the same request with the same id gets the same outcome again, for two minutes (ADR-16)."""
+"""Idempotency by request id: for two minutes, a repeated request gets the same outcome (ADR-16)."""
 
 import hashlib
 
@@ -15,11 +15,11 @@ from cofactor_server.vault.digests import same
 
 KEPT = 2 * MINUTE
 _CHAINED = b"\xc1"
-"""Before a login that goes on; no value in MessagePack begins so."""
+"""Prefix of a stored login that continues with another factor; no MessagePack value starts with this byte."""
 
 
 class Repeat(Value, frozen=True):
-    """What makes a request recognizable when it comes again."""
+    """Identifies a request, so that a repetition of it is recognized."""
 
     client_id: str
     request_id: str
@@ -27,7 +27,13 @@ class Repeat(Value, frozen=True):
 
     @classmethod
     def of(cls, client_id: str, request_id: str, *parts: str) -> "Repeat | None":
-        """Return the mark of a request, from everything that it says; None without a request id."""
+        """Return the identity of a request; None if it has no request id.
+
+        Args:
+            client_id: The client that sends the request.
+            request_id: Its idempotency key.
+            parts: Every other field of the request. The digest covers all of them, each with its length.
+        """
         if not request_id:
             return None
         digest = hashlib.sha256()
@@ -38,7 +44,7 @@ class Repeat(Value, frozen=True):
 
 
 class Repeats:
-    """Keeps the facts of decided requests, sealed, and finds them again."""
+    """Stores the outcomes of decided requests, sealed, and finds them when a request is repeated."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -49,7 +55,10 @@ class Repeats:
     def find(
         self, work: Work, user_id: str, repeat: Repeat | None, now: int
     ) -> Issue | Chained | RequestIdReused | None:
-        """Return what was decided before; None if this is the first time."""
+        """Return the stored outcome of a repeated request; None if the request is new.
+
+        The result is `RequestIdReused` if the request id was used for a different request.
+        """
         if repeat is None:
             return None
         stored = work.outcome(user_id, repeat.client_id, repeat.request_id, now)
@@ -62,7 +71,7 @@ class Repeats:
         return self._decode_chained(kept[1:]) if kept[:1] == _CHAINED else self._decode(kept)
 
     def keep(self, work: Work, repeat: Repeat | None, decided: Issue | Chained, now: int) -> None:
-        """Keep what was decided, in the transaction that decides it."""
+        """Store an outcome in the transaction that decides it."""
         if repeat is None:
             return
         row_id = f"{repeat.client_id}\0{repeat.request_id}"

@@ -1,4 +1,4 @@
-"""Whether what a token came from is still there, where nothing is decided."""
+"""Checks, for reads, that the authenticators behind an access token still exist."""
 
 from collections.abc import Iterable
 
@@ -9,13 +9,15 @@ from cofactor_server.store.repositories.queries import Account
 
 
 async def is_opened(records: Records, account: Account, token_id: str, opened_by: Iterable[str]) -> bool:
-    """Whether an access token stands, as `standing.still_opened` tells under the lock.
+    """Check that the authenticators behind an access token still exist.
+
+    Reads use this; decisions use `validity.still_opened`, the same check under the user's lock.
 
     Args:
-        records: To look up what the token removed itself.
-        account: Its user's.
-        token_id: Its jti.
-        opened_by: Ids of the authenticators that it came from.
+        records: Looks up the authenticators that the token itself removed.
+        account: The token's user, with authenticators.
+        token_id: The token's jti.
+        opened_by: Ids of the authenticators that the user showed to get the token.
     """
     gone = gone_of(opened_by, account.authenticators)
     return not gone or gone <= await records.read(queries.removed_by, account.user.id, token_id)

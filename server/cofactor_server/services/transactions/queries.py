@@ -1,4 +1,4 @@
-"""Reads as the services use them: a database that is away is a refusal, a lost race is tried again."""
+"""Reads and single changes outside the group commit, with retries and refusals."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,13 +12,20 @@ R = TypeVar("R")
 
 
 class Records:
-    """Reads and lone changes outside the group commit."""
+    """Runs reads and single changes outside the group commit.
+
+    A change that loses a race is retried. A database that is away becomes the refusal `Unavailable`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read(self, query: Callable[..., R], *arguments: Any) -> R:
-        """Return `query(connection, *arguments)`, run in a read-only transaction.
+        """Run `query(connection, *arguments)` in a read-only transaction and return its result.
+
+        Args:
+            query: Reads from the connection.
+            arguments: Passed on to `query`.
 
         Raises:
             Unavailable: The database is away.
@@ -29,7 +36,13 @@ class Records:
             raise Unavailable(retry_after=1) from None
 
     async def change(self, change: Callable[..., R], *arguments: Any) -> R:
-        """Return `change(connection, *arguments)`, committed; a lost race is run again from the start.
+        """Run `change(connection, *arguments)` in a transaction, commit it, and return its result.
+
+        A transaction that loses a race is run again from the start, with random back-off, five times at most.
+
+        Args:
+            change: Writes to the connection; it may run several times.
+            arguments: Passed on to `change`.
 
         Raises:
             Unavailable: The database is away, or the commit's outcome is unknown.

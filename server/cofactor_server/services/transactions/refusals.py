@@ -1,9 +1,9 @@
-"""Refusals of operators' requests that name something."""
+"""Refusals of operator requests: a named thing exists already, or does not exist."""
 
 
 class Conflict(Exception):
-    """Raised when what a request adds exists already."""
+    """Raised when a request adds something that exists already."""
 
 
 class Missing(Exception):
-    """Raised when what a request names does not exist."""
+    """Raised when a request names something that does not exist."""

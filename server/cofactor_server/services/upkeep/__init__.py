@@ -1,1 +1,1 @@
-"""What a serving process does beside serving: pruning, key rotation, the work loop."""
+"""Background work of a serving process: pruning, key rotation, and the loop that runs it."""

@@ -1,4 +1,4 @@
-"""What a serving process does beside serving: prunes, follows new keys, sends notices, watches its clock."""
+"""Runs background work: pruning, key reloading, sending notices, and a clock check."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ log = structlog.get_logger("cofactor")
 
 
 class Upkeep:
-    """Runs until cancelled; a database that is away is waited for."""
+    """Runs periodic background work until it is cancelled; it waits for a database that is away."""
 
     def __init__(
         self,
@@ -52,7 +52,11 @@ class Upkeep:
         self._events_retention = events_retention
 
     async def run(self, ready: Callable[[bool], Awaitable[None]]) -> None:
-        """Do it all, telling `ready` at every look at the clock whether this process may serve."""
+        """Run all background work until cancelled.
+
+        Args:
+            ready: Called after each clock check with whether this process may serve.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_every(PRUNE_EVERY, self.prune_by_the_right_time), name="prune")
             tasks.create_task(_every(KEYS_EVERY, self.follow_keys), name="follow-keys")
@@ -61,25 +65,25 @@ class Upkeep:
             tasks.create_task(_every(CLOCK_EVERY, lambda: self._report(ready)), name="watch-clock")
 
     async def prune(self) -> None:
-        """Delete what is long over, a thousand rows a transaction."""
+        """Delete expired rows past their retention, a thousand rows per transaction."""
         while await self._records.change(pruning.prune, self._clock.now(), self._events_retention) >= pruning.ROWS:
             pass
 
     async def prune_by_the_right_time(self) -> None:
-        """Prune, unless this process's clock is off: one that is far ahead would delete what is still needed."""
+        """Prune unless this process's clock is off: a clock far ahead would delete rows that are still needed."""
         if await self.clock_is_right():
             await self.prune()
 
     async def follow_keys(self) -> None:
-        """Take up signing keys that another process added."""
+        """Load signing keys that another process added."""
         self._signer.replace_keys(await self._records.read(deployments.signing_keys, self._columns))
 
     async def follow_keyring(self) -> None:
-        """Take up root keys that somebody put into the keyring's file."""
+        """Load root keys that the operator added to the keyring's file."""
         await asyncio.to_thread(self._keyring.follow)
 
     async def clock_is_right(self) -> bool:
-        """Whether this process's clock agrees with the database's; with SQLite they are one."""
+        """Whether this process's clock agrees with the database's; with SQLite both are the same clock."""
         if not isinstance(self._database, PostgresDatabase):
             return True
         before = self._clock.now()

@@ -1,4 +1,4 @@
-"""One root key takes another's place while servers run: everything that is stored is sealed again (ADR-10)."""
+"""Rotates the root key while servers run: seals every stored value again under the active key (ADR-10)."""
 
 import asyncio
 from collections import Counter
@@ -11,24 +11,24 @@ from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.keyring import Keyring
 
 MOST_PASSES = 3
-"""A row that was read before it was sealed again may be written back as it was; a second look finds it."""
+"""A server may write back a row that it read before the row was resealed; a further pass finds such rows."""
 SHORTEST_PAUSE = 0.005
-"""Seconds between two transactions; or as long as the last one took, so that servers get their turn."""
+"""Least pause between two transactions, in seconds; it is as long as the last one took, so that servers get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """What became of one rotation."""
+    """The result of one rotation."""
 
     done: int
     broken: Mapping[str, int]
-    """Values, by column, that no key of the keyring opens; they are left as they are."""
+    """How many values of each column no key of the keyring opens; they stay unchanged."""
     left: int
-    """How many are under another key than the active one, these among them."""
+    """How many values are under another key than the active one, the broken ones included."""
 
 
 class Rotation:
-    """Seals again what is stored. It can be killed at any time, and begun again."""
+    """Reseals stored values. It can be killed at any time and started again."""
 
     def __init__(self, records: Records, columns: Columns, keyring: Keyring) -> None:
         self._records = records
@@ -36,24 +36,24 @@ class Rotation:
         self._keyring = keyring
 
     async def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many values of each column are under each root key; those under an unknown one under ``."""
+        """Return the number of values of each column under each root key; unknown keys count under the empty id."""
         return await self._records.read(resealing.counts, self._keyring)
 
     async def totals(self) -> Counter[str]:
-        """Return how many values there are under each root key, over all columns."""
+        """Return the number of values under each root key, over all columns."""
         totals: Counter[str] = Counter()
         for by_key in (await self.counts()).values():
             totals.update(by_key)
         return totals
 
     async def reseal(self, tell: Callable[[int, int], None] = lambda _done, _due: None) -> Resealed:
-        """Seal everything again that is under another key than the active one.
+        """Reseal every value that is under another key than the active one.
 
         Args:
-            tell: Hears after each transaction how many are done, of how many.
+            tell: Called after each transaction with the number of values done and the total.
 
         Raises:
-            Unavailable: The database is away; what is done is done.
+            Unavailable: The database is away; values resealed so far stay resealed.
         """
         done = 0
         due = left = await self._left()
@@ -72,7 +72,7 @@ class Rotation:
                     tell(done, max(due, done))
                     if (after := step.last) is None:
                         break
-            # Last: as long as it is under the old key, a server without the new one starts, and says what it lacks.
+            # Canary last: while it is under the old key, a server without the new key starts and says what it lacks.
             done += await self._records.change(resealing.renew_canary, self._keyring)
             left = await self._left()
         tell(done, max(due, done))

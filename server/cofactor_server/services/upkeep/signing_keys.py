@@ -1,4 +1,4 @@
-"""New signing keys in place of old ones, published before they sign (S158)."""
+"""Rotates signing keys; new keys are published before they sign (S158)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,18 +12,21 @@ from cofactor_server.vault.columns import Columns
 from cofactor_server.vault.signing_keys import Algorithm, SigningKey, generate_signing_key
 
 SHORTEST_NOTICE = 15 * MINUTE
-"""Verifiers keep a key set for five minutes, and replicas look for new keys every minute."""
+"""Least time between publishing a key and signing with it.
+
+Verifiers cache a key set for five minutes, and replicas look for new keys every minute.
+"""
 MARGIN = 10 * MINUTE
-"""How long after a key's last token could have expired the key goes, for clocks that differ."""
+"""Clock tolerance: how long after its last token can have expired a key is removed."""
 
 
 class RotationUnderWay(Exception):
-    """The keys of an earlier rotation do not sign yet."""
+    """Raised while the keys of an earlier rotation do not sign yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """New keys, and when they and the old ones change their state; microseconds since the Unix epoch."""
+    """The new keys, when they start to sign, and when the old keys retire; microseconds since the Unix epoch."""
 
     kids: tuple[str, ...]
     active_from: int
@@ -31,7 +34,7 @@ class Rotated:
 
 
 class SigningRotation:
-    """Makes signing keys and lists them."""
+    """Generates, lists and rotates signing keys."""
 
     def __init__(self, records: Records, columns: Columns, clock: Clock, entropy: Entropy) -> None:
         self._records = records
@@ -44,14 +47,14 @@ class SigningRotation:
         return await self._records.read(deployments.signing_keys, self._columns)
 
     async def rotate(self, notice: int) -> Rotated:
-        """Add a key for each algorithm that signs after `notice`, and let those of now retire when nothing needs them.
+        """Add a key for each algorithm that signs after `notice`; retire the current keys once no token needs them.
 
         Args:
-            notice: Microseconds, `SHORTEST_NOTICE` at least.
+            notice: Microseconds, at least `SHORTEST_NOTICE`.
 
         Raises:
-            ValueError: The notice is too short for verifiers to learn of the keys.
-            RotationUnderWay: Keys wait already.
+            ValueError: The notice is too short for verifiers to load the new keys.
+            RotationUnderWay: The keys of an earlier rotation do not sign yet.
         """
         if notice < SHORTEST_NOTICE:
             raise ValueError(f"the notice is {SHORTEST_NOTICE // MINUTE} minutes at least")
@@ -63,9 +66,9 @@ class SigningRotation:
         return Rotated(tuple(key.kid for key in made), now + notice, retire_at)
 
     async def replace(self) -> Rotated:
-        """Add a key for each algorithm that signs at once, and retire every other: one of them is no secret any more.
+        """Add a key for each algorithm that signs at once, and retire every other key; for a key that has leaked.
 
-        Tokens that the old ones signed are refused from now on, also good ones.
+        Tokens that the old keys signed are refused from now on, even if they have not expired.
         """
         now = self._clock.now()
         made = await self._made(now)
@@ -81,7 +84,7 @@ class SigningRotation:
         ]
 
     async def _longest_life(self) -> int:
-        """Return how long the longest-lived token lives, in microseconds."""
+        """Return the longest lifetime of an access token of any client or API, in microseconds."""
         clients, listed = await self._records.read(accounts.clients), await self._records.read(apis.apis)
         lives = [*(client.access_token_seconds for client in clients), *(api.access_token_seconds for api in listed)]
         return max(MFA_ACCESS_TOKEN_SECONDS, *lives, 0) * SECOND
