@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests import matrix
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("tests", "clients/python/cofactor_tests")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import httpx2
+from cofactor_server.domain.authenticators.methods import NewMethod
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.foundation.budgets import UNBOUNDED
 from cofactor_server.domain.parties.operators import Operator, Role
@@ -88,12 +89,16 @@ class Tenant:
         return Owned(self.world, self.channel, Phone(barcode_uri, "", ""))
 
     def strip(self, person: Person) -> None:
-        """Have an operator remove a person's last authenticator: from then on they enroll by ticket only."""
+        """Have an operator add an authenticator and remove it: from then on the person enrolls by ticket only.
+
+        What a password alone opened goes on, since no authenticator opened it.
+        """
         methods = self.world.app.admin.methods
         (user,) = [user for user, _ in self.do(self.world.app.operators.users()) if user.subject == person.name]
-        (last,) = self.do(methods.enrollments(user.id))
-        operator = Operator("opt_wire", Role.SUPPORT, frozenset(), self.world.clock.now() + HOUR)
-        self.do(methods.remove(Caller(operator=operator), user.id, last.id))
+        operator = Operator("opt_wire", Role.ADMIN, frozenset(), self.world.clock.now() + HOUR)
+        app = NewMethod("totp", secret=b"an app of an operator")
+        added = self.do(methods.add(Caller(operator=operator), user.id, app))
+        self.do(methods.remove(Caller(operator=operator), user.id, added.id))
 
     async def aside(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, beside the test's own loop."""
@@ -116,6 +121,16 @@ class Tenant:
         """Log in with the password, for an SDK that has no password grant; return the mfa_token."""
         token: str = self.refusal(person, target, public=public)["mfa_token"]
         return token
+
+    def password_tokens(self, person: Person) -> dict[str, Any]:
+        """Log a person in of whom no factor is asked; return what the token endpoint says."""
+        credentials = {"client_id": self.client_id, "client_secret": self.client_secret}
+        login = {"grant_type": "password", "username": person.name, "password": person.password}
+        scope = {"scope": "openid offline_access"}
+        response = httpx2.post(f"{self.issuer}oauth/token", json={**login, **scope, **credentials}, verify=self.trust)
+        assert response.status_code == 200, response.text
+        said: dict[str, Any] = response.json()
+        return said
 
     def refusal(self, person: Person, target: Mapping[str, str], *, public: bool = False) -> dict[str, Any]:
         """Log in with the password; return what `mfa_required` says."""

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import pytest
+from cofactor_server.domain.parties.users import MfaPolicy
 
 from tests.wire.sdks import SCOPE, Refused, ServerPython
 from tests.wire.tenant import MFA_SCOPE, Person, Tenant
@@ -66,14 +67,15 @@ async def test_an_access_token_is_refreshed(tenant: Tenant, sdk: ServerPython, p
     assert token != tokens.access_token
 
 
-async def test_who_enrolls_by_ticket_only_is_offered_an_empty_list(
-    tenant: Tenant, sdk: ServerPython, person: Person
-) -> None:
-    _, tokens = await tenant.aside(enroll_app, tenant, sdk, person)
+async def test_who_enrolls_by_ticket_only_is_offered_an_empty_list(tenant: Tenant, sdk: ServerPython) -> None:
+    person = await tenant.aside(tenant.person, mfa_policy=MfaPolicy.NEVER)
+    tokens = await tenant.aside(tenant.password_tokens, person)
     await tenant.aside(tenant.strip, person)
 
     with pytest.raises(MfaRequiredError) as caught:
-        await client_with(tenant, tokens.refresh_token).get_access_token(audience=tenant.mfa_audience, scope=MFA_SCOPE)
+        await client_with(tenant, tokens["refresh_token"]).get_access_token(
+            audience=tenant.mfa_audience, scope=MFA_SCOPE
+        )
 
     assert caught.value.mfa_requirements is not None
     assert (caught.value.mfa_requirements.enroll, caught.value.mfa_requirements.challenge) == ([], None)

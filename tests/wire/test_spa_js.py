@@ -83,14 +83,13 @@ def test_nothing_is_to_be_enrolled_by_who_has_a_factor(tenant: Tenant, client: N
 def test_nothing_is_to_be_enrolled_by_who_enrolls_by_ticket_only(
     tenant: Tenant, client: NodeClient, person: Person
 ) -> None:
-    logged_in(tenant, client, person)
     tenant.strip(person)
 
-    required = stepping_up(tenant, client)
+    required = tenant.refusal(person, {"scope": SCOPE}, public=True)
+    client.call("mfa.setMFAAuthDetails", required["mfa_token"], SCOPE, None, required["mfa_requirements"])
 
-    assert required.said["class"] == "MfaRequiredError"
-    assert required.said["mfa_requirements"] == {"enroll": []}
-    assert client.call("mfa.getEnrollmentFactors", required.said["mfa_token"]) == []
+    assert (required["mfa_requirements"], required["enrollment_way"]) == ({"enroll": []}, "ticket")
+    assert client.call("mfa.getEnrollmentFactors", required["mfa_token"]) == []
 
 
 def test_what_can_be_enrolled_is_told_to_who_has_nothing(tenant: Tenant, client: NodeClient, person: Person) -> None:

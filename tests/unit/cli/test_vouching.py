@@ -114,7 +114,7 @@ def test_without_enroll_a_vouched_user_enrolls_nothing(deployed: Invoke, server:
     with pytest.raises(grpc.RpcError) as refused:
         portal.enroll(login.mfa_token)
 
-    assert refusal(refused.value)[0] == WITHOUT["enroll"] == "ENROLLMENT_NOT_ALLOWED"
+    assert refusal(refused.value)[0] == WITHOUT["enroll"] == "ENROLLMENT_BY_TICKET_ONLY"
 
 
 def test_each_capability_of_vouching_is_on_the_page() -> None:
