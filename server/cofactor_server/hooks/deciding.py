@@ -25,7 +25,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", LARGEST_ANSWER),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 60_000),  # a dead connection is given up after these two
+    ("grpc.keepalive_time_ms", 60_000),  # with these two, the kernel drops a connection on which nothing arrives
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 _OUTCOMES = {AsRuled: "as_ruled", RequireMfa: "require_mfa", Deny: "deny", SkipMfa: "skip_mfa"}
