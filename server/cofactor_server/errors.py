@@ -533,7 +533,7 @@ TABLE: Mapping[str, Row] = {
     "TOO_MANY_REQUESTS": Row("RESOURCE_EXHAUSTED", 429, "too_many_requests", "Rate limit exceeded."),
     "LOGIN_DENIED": Row("PERMISSION_DENIED", 403, "access_denied", "The login is denied."),
     "VOUCH_REFUSED": Row("PERMISSION_DENIED", 403, "access_denied", "The vouched login is not accepted: {explanation}"),
-    # Tokens that stand for a login
+    # Tokens of a login in progress
     "MFA_REQUIRED": Row("FAILED_PRECONDITION", 403, "mfa_required", "Multifactor authentication required"),
     "MFA_TOKEN_MALFORMED": Row("UNAUTHENTICATED", 403, "invalid_grant", "Malformed mfa_token"),
     "MFA_TOKEN_EXPIRED": Row("UNAUTHENTICATED", 401, "expired_token", "mfa_token is expired"),

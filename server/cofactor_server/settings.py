@@ -319,7 +319,7 @@ class Settings(BaseSettings, DeliverySettings):
     def operators_tls(self, address: str | None) -> TlsFiles | None:
         """Return the TLS files of an operators' address, which requires client certificates.
 
-        None without TLS, and for an address that is local to this machine.
+        None without TLS, or for an address that is local to this machine.
         """
         files = self.tls()
         if files is None or address is None or is_local(address):

@@ -20,7 +20,7 @@ from cofactor_server.store.transactions.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The authenticator that stands for the new codes, and the codes."""
+    """The authenticator of the new recovery codes, and the codes."""
 
     authenticator: Authenticator
     codes: tuple[str, ...] = field(repr=False)
