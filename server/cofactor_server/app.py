@@ -1,4 +1,4 @@
-"""The composition root: builds each object once, and the only file that knows the others."""
+"""The composition root: the only module that builds the application's objects, each once."""
 
 import asyncio
 import os
@@ -105,27 +105,27 @@ log = structlog.get_logger("cofactor")
 
 
 class Unfit(Exception):
-    """The database does not belong to this deployment: its text is for the operator."""
+    """The database does not belong to this deployment; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Everything that differs between deployments, the demo and the tests."""
+    """Everything that differs between server deployments, the demo and the tests."""
 
     database_url: str = field(repr=False)
     keyring: Keyring = field(repr=False)
     deployment: Deployment
     listen_url: str = field(default="", repr=False)
-    """Where PostgreSQL is without a pooler between, for signals between replicas; empty to find out by looking."""
+    """The URL of PostgreSQL without a connection pooler, for signals between replicas; empty to poll instead."""
     demo: bool = False
-    """Whether this is the demo, whose databases no server opens, and the other way round (ADR-12)."""
+    """Whether this is the demo. A server never opens a demo's database, nor the demo a server's (ADR-12)."""
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
     factors: Sequence[Registered] = ()
-    """Beside the shipped and the plugged ones."""
+    """Factors in addition to the shipped ones and the plugins."""
     sender: Sender = field(default_factory=NoSender)
     hook: HookTarget | None = None
-    """Where the operator has a say in logins."""
+    """The operator's decision hook; None for none."""
     password_cost: PasswordCost | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
@@ -135,7 +135,7 @@ class Configuration:
 
 
 class Application:
-    """One process's objects, wired. Made by `opened`."""
+    """The wired objects of one process. `opened` creates it."""
 
     def __init__(  # noqa: PLR0915 - a line for each object
         self, configuration: Configuration, database: Database, signer: Signer
@@ -339,7 +339,7 @@ class Application:
         return self._surrounding(self._admission)
 
     def local_channel(self) -> LocalChannel:
-        """Return a channel to the services within this process."""
+        """Return an in-process channel to the services."""
         interceptor = self.interceptor()
         self._local.append(interceptor)
         channel = LocalChannel([interceptor])
@@ -347,13 +347,13 @@ class Application:
         return channel
 
     def admin_channel(self) -> LocalChannel:
-        """Return a channel to what operators do, within this process."""
+        """Return an in-process channel to the operators' services."""
         channel = LocalChannel([self._surrounding(self._admin_admission)])
         admin_server.register(channel, self.admin)
         return channel
 
     def admin_server(self) -> grpc.aio.Server:
-        """Return a server of what operators do and of nothing else, which listens nowhere yet."""
+        """Return a gRPC server with only the operators' services, not listening yet."""
         server = new_server([self._surrounding(self._admin_admission)])
         admin_server.register(server, self.admin)
         return server
@@ -362,11 +362,11 @@ class Application:
         return Interceptor(admission, self._metrics, self._bursts, access_log=self.configuration.access_log)
 
     def management(self) -> HttpApplication:
-        """Return the Management API, which is served on an address of its own."""
+        """Return the Management API, which has its own listen address."""
         return create_management(self.admin_channel(), allowed_hosts=self.configuration.allowed_hosts)
 
     def http(self) -> HttpApplication:
-        """Return the HTTP edge, REST and gRPC-Web, over a channel within this process, and the hosted page."""
+        """Return the HTTP edge: REST and gRPC-Web over an in-process channel, and the hosted page."""
         c = self.configuration
         channel = self.local_channel()
         edge = create_app(
@@ -383,12 +383,12 @@ class Application:
         return edge
 
     def end_streams(self) -> None:
-        """End what is watched over HTTP: else one page that watches holds a stopping server."""
+        """End the streams watched over HTTP: otherwise one watching page would delay the shutdown."""
         for interceptor in self._local:
             interceptor.end_streams()
 
     async def close(self) -> None:
-        """Decide what was accepted, then close everything."""
+        """Finish every accepted decision, then close everything."""
         await self._watching.close()
         await self._devices.close()
         await self._group_commit.close()
@@ -403,16 +403,16 @@ class Application:
 
 @asynccontextmanager
 async def opened(configuration: Configuration, *, migrate: bool = True) -> AsyncIterator[Application]:
-    """Open the database, check that it is this deployment's, and yield the application.
+    """Open the database, check that it belongs to this deployment, and yield the application.
 
     Args:
         configuration: What to build.
         migrate: Whether to bring the schema up to date; otherwise an old schema is refused.
 
     Raises:
-        Unfit: The database is another deployment's, a demo's, or of another schema.
-        KeyringInvalid: The keyring does not open what is stored.
-        Unavailable: The database is away.
+        Unfit: The database belongs to another deployment or a demo, or has another schema.
+        KeyringInvalid: The keyring can't open the stored data.
+        Unavailable: The database is unavailable.
     """
     database = open_database(configuration.database_url)
     try:
@@ -424,7 +424,7 @@ async def opened(configuration: Configuration, *, migrate: bool = True) -> Async
         await _belongs(configuration, records)
         signer = await _signer(configuration, records)
         application = Application(configuration, database, signer)
-        await application.switches.follow()  # commands decide by them, too, and serve no call that would
+        await application.switches.follow()  # commands depend on the switches too, and no call would load them
     except BaseException:
         await database.close()
         raise
@@ -435,15 +435,15 @@ async def opened(configuration: Configuration, *, migrate: bool = True) -> Async
 
 
 async def migrated(configuration: Configuration) -> tuple[str, str]:
-    """Bring the schema up to date, and check that the database is this deployment's.
+    """Bring the schema up to date, and check that the database belongs to this deployment.
 
     Returns:
         The revision before (empty for a new database) and after.
 
     Raises:
-        Unfit: The database is another deployment's, or a demo's.
-        KeyringInvalid: The keyring does not open what is stored.
-        Unavailable: The database is away.
+        Unfit: The database belongs to another deployment or a demo.
+        KeyringInvalid: The keyring can't open the stored data.
+        Unavailable: The database is unavailable.
     """
     database = open_database(configuration.database_url)
     try:
@@ -455,7 +455,7 @@ async def migrated(configuration: Configuration) -> tuple[str, str]:
 
 
 async def _migrated(database: Database) -> tuple[str, str]:
-    # Of replicas that start at once, those that come second find their tables made, and look again.
+    # When replicas start at once, the slower ones fail because the tables exist already, and try again.
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(Exception),
         stop=stop_after_attempt(12),

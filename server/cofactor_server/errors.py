@@ -1,4 +1,4 @@
-"""What can go wrong, and the one table that says how each edge presents it (W8)."""
+"""Every error that a caller can receive, and the one table of how each edge presents it (W8)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ DOMAIN = "cofactor.v1"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one reason is presented.
+    """The presentation of one reason.
 
-    `grpc` is the name of a `grpc.StatusCode`, `http` the status of the REST edge, `oauth` its `error` member, and
-    `text` both the gRPC message and `error_description`; names in braces are filled from the error's metadata.
+    `grpc` is the name of a `grpc.StatusCode`, `http` the status of the REST edge, `oauth` its `error` member. `text` is
+    both the gRPC message and `error_description`; names in braces are filled from the error's metadata.
     """
 
     grpc: str
@@ -23,23 +23,23 @@ class Row:
 
 
 class Quota(NamedTuple):
-    """A budget as whoever is counted in it sees it."""
+    """The state of a rate limit, as shown to the caller that it counts."""
 
     name: str
-    """Such as `failed-codes`; docs/limits.md has them all."""
+    """The budget's name, such as `failed-codes`; docs/limits.md lists all of them."""
     limit: int
     remaining: int
     resets_at: int
-    """When one more is regained, in seconds since the Unix epoch."""
+    """The time at which one more is regained, in seconds since the Unix epoch."""
 
 
 class CofactorError(Exception):
-    """A refusal that a caller is told about. Subclasses name the reason; nobody raises this class itself.
+    """A refusal that the caller receives. Each reason is a subclass; this class itself is never raised.
 
     Args:
-        retry_after: Seconds after which trying again makes sense, where waiting helps.
-        quota: The budget that this was counted in, or that is empty.
-        violations: Field name and what is wrong with it, for malformed requests.
+        retry_after: Seconds after which a retry makes sense; None if waiting does not help.
+        quota: The budget that counted this call, or that is exhausted.
+        violations: Pairs of field name and what is wrong with it, for malformed requests.
         metadata: Fills the row's text, and goes into `google.rpc.ErrorInfo.metadata`. Never a secret.
     """
 
@@ -91,7 +91,7 @@ class UnauthorizedClient(CofactorError):
 
 
 class CallerNotAllowed(CofactorError):
-    """Good credentials that do not allow this call."""
+    """The credentials are valid and do not allow this call."""
 
     reason = "CALLER_NOT_ALLOWED"
 
@@ -115,7 +115,7 @@ class TooManyAttempts(CofactorError):
 
 
 class TooManyRequests(CofactorError):
-    """The server takes no more calls just now; nothing was decided."""
+    """The server accepts no more calls for now; nothing was decided."""
 
     reason = "TOO_MANY_REQUESTS"
 
@@ -133,7 +133,7 @@ class AudienceNotAllowed(CofactorError):
 
 
 class InvalidScope(CofactorError):
-    """The scope holds what the grant does not allow."""
+    """The scope contains a value that the grant does not allow."""
 
     reason = "INVALID_SCOPE"
 
@@ -145,7 +145,7 @@ class MfaTokenMalformed(CofactorError):
 
 
 class MfaTokenExpired(CofactorError):
-    """The mfa_token's time is over."""
+    """The mfa_token has expired."""
 
     reason = "MFA_TOKEN_EXPIRED"
 
@@ -175,7 +175,7 @@ class BearerMissing(CofactorError):
 
 
 class OperatorTokenExpired(CofactorError):
-    """The time of an operator's token is over."""
+    """The operator's token has expired."""
 
     reason = "OPERATOR_TOKEN_EXPIRED"
 
@@ -199,19 +199,19 @@ class AlreadyEnrolled(CofactorError):
 
 
 class NotEnrolled(CofactorError):
-    """The user has nothing that could answer."""
+    """The user has no authenticator that could answer."""
 
     reason = "NOT_ENROLLED"
 
 
 class AssociationRequired(CofactorError):
-    """A challenge was asked for and the user is not enrolled; this login may enroll."""
+    """A challenge was requested and the user is not enrolled; this login may enroll."""
 
     reason = "ASSOCIATION_REQUIRED"
 
 
 class ChallengeTypeUnsupported(CofactorError):
-    """No authenticator answers the wanted types; `explanation` says which were wanted and which exist."""
+    """No authenticator answers the requested types; `explanation` lists the requested and the existing ones."""
 
     reason = "CHALLENGE_TYPE_UNSUPPORTED"
 
@@ -223,7 +223,7 @@ class AuthenticatorTypeUnsupported(CofactorError):
 
 
 class FactorRetired(CofactorError):
-    """The kind of authenticator is one of the past: `kind` names it, `alternative` what to enroll instead."""
+    """The kind of authenticator was retired: `kind` names it, `alternative` the kind to enroll instead."""
 
     reason = "FACTOR_RETIRED"
 
@@ -235,7 +235,7 @@ class FactorDisabled(CofactorError):
 
 
 class AuthenticatorNotFound(CofactorError):
-    """No such authenticator of this user."""
+    """The user has no such authenticator."""
 
     reason = "AUTHENTICATOR_NOT_FOUND"
 
@@ -247,31 +247,31 @@ class AuthenticatorUndeletable(CofactorError):
 
 
 class EnrollmentNotAllowed(CofactorError):
-    """This user enrolls by ticket or by a vouched login only; metadata as of `EnrollmentByTicketOnly`."""
+    """This user enrolls by ticket or by a vouched login only; the metadata is that of `EnrollmentByTicketOnly`."""
 
     reason = "ENROLLMENT_NOT_ALLOWED"
 
 
 class EnrollmentByTicketOnly(CofactorError):
-    """This user enrolls by ticket only; `whom` says whom to ask, and `contact` too where the operator set one."""
+    """This user enrolls by ticket only; `whom` describes who can help, with `contact` if the operator set one."""
 
     reason = "ENROLLMENT_BY_TICKET_ONLY"
 
 
 class EnrollmentNeedsLogin(CofactorError):
-    """This login began with a refresh token, which enrolls nothing."""
+    """This login began with a refresh token, which can't enroll authenticators."""
 
     reason = "ENROLLMENT_NEEDS_LOGIN"
 
 
 class LastAuthenticator(CofactorError):
-    """It is the last authenticator that the user enrolled, and one is kept."""
+    """It is the last authenticator that the user enrolled, and the last one must stay."""
 
     reason = "LAST_AUTHENTICATOR"
 
 
 class TooManyAuthenticators(CofactorError):
-    """The user holds as many authenticators that answer with a code as allowed."""
+    """The user has the maximum number of authenticators that answer with a code."""
 
     reason = "TOO_MANY_AUTHENTICATORS"
 
@@ -301,7 +301,7 @@ class InvalidRecoveryCode(CofactorError):
 
 
 class InvalidPublicKeyCredential(CofactorError):
-    """What the browser returned proves nothing; `hint` may be `check_origin` or `user_verification_required`."""
+    """The credential failed verification; `hint` may be `check_origin` or `user_verification_required`."""
 
     reason = "INVALID_PUBLIC_KEY_CREDENTIAL"
 
@@ -313,13 +313,13 @@ class RecoveryCodeAbsent(CofactorError):
 
 
 class TooManyFailedCodes(CofactorError):
-    """The guess budget is empty; the code was not looked at."""
+    """The budget for failed codes is exhausted; the code was not verified."""
 
     reason = "TOO_MANY_FAILED_CODES"
 
 
 class OobCodeMalformed(CofactorError):
-    """The oob_code can't be opened or belongs elsewhere."""
+    """The oob_code can't be opened, or belongs to another login."""
 
     reason = "OOB_CODE_MALFORMED"
 
@@ -337,37 +337,37 @@ class BindingCodeRequired(CofactorError):
 
 
 class ChallengeDenied(CofactorError):
-    """The user refused."""
+    """The user denied the challenge."""
 
     reason = "CHALLENGE_DENIED"
 
 
 class SlowDown(CofactorError):
-    """Polled faster than the interval."""
+    """The client polled faster than the interval."""
 
     reason = "SLOW_DOWN"
 
 
 class TooManyMessages(CofactorError):
-    """More messages were asked for than a user may be sent."""
+    """The rate limit for messages is exhausted."""
 
     reason = "TOO_MANY_MESSAGES"
 
 
 class PhoneNumberInvalid(CofactorError):
-    """Not a valid E.164 number."""
+    """The phone number is not a valid E.164 number."""
 
     reason = "PHONE_NUMBER_INVALID"
 
 
 class PairingNotFound(CofactorError):
-    """No enrollment waits for this pairing secret."""
+    """No enrollment is pending for this pairing secret."""
 
     reason = "PAIRING_NOT_FOUND"
 
 
 class DeviceInvalid(CofactorError):
-    """The device is unknown or removed, or what it presents is not signed by it, or is used up."""
+    """The device is unknown or removed, or its statement is not signed by it, or was used before."""
 
     reason = "DEVICE_INVALID"
 
@@ -379,31 +379,31 @@ class TicketInvalid(CofactorError):
 
 
 class EnrollmentGone(CofactorError):
-    """No enrollment of this ticket waits for the answer."""
+    """No enrollment of this ticket is pending for this answer."""
 
     reason = "ENROLLMENT_GONE"
 
 
 class TransactionNotFound(CofactorError):
-    """No prompt waits for this transaction token."""
+    """No prompt is pending for this transaction token."""
 
     reason = "TRANSACTION_NOT_FOUND"
 
 
 class TransactionExpired(CofactorError):
-    """The prompt's time is over."""
+    """The prompt has expired."""
 
     reason = "TRANSACTION_EXPIRED"
 
 
 class UnmetAuthenticationRequirements(CofactorError):
-    """The wanted authentication can't be reached."""
+    """The user can't reach the required authentication."""
 
     reason = "UNMET_AUTHENTICATION_REQUIREMENTS"
 
 
 class AnotherKindRequired(CofactorError):
-    """The login has shown a factor of this kind, and needs another kind."""
+    """The login needs a factor of another kind."""
 
     reason = "ANOTHER_KIND_REQUIRED"
 
@@ -415,19 +415,19 @@ class RefreshTokenInvalid(CofactorError):
 
 
 class RefreshTokenOrphaned(CofactorError):
-    """The refresh token's user is gone."""
+    """The refresh token's user no longer exists."""
 
     reason = "REFRESH_TOKEN_ORPHANED"
 
 
 class VouchRefused(CofactorError):
-    """What the client states about a first factor is not accepted."""
+    """The client's statement about a first factor is not accepted."""
 
     reason = "VOUCH_REFUSED"
 
 
 class LoginDenied(CofactorError):
-    """The first factor was right, and the operator's hook refuses the login."""
+    """The first factor was right, and the operator's decision hook denied the login."""
 
     reason = "LOGIN_DENIED"
 
@@ -439,13 +439,13 @@ class RequestIdReused(CofactorError):
 
 
 class AccessTokenInvalid(CofactorError):
-    """An access token that is no good where user info is asked for."""
+    """The access token is invalid for user info."""
 
     reason = "ACCESS_TOKEN_INVALID"
 
 
 class NotFound(CofactorError):
-    """No such resource."""
+    """The resource does not exist."""
 
     reason = "NOT_FOUND"
 
@@ -463,25 +463,25 @@ class RequestTooLarge(CofactorError):
 
 
 class DeliveryFailed(CofactorError):
-    """The message was not sent, or nobody knows: what it was for is withdrawn, and may be asked for again."""
+    """The message was not sent, or its delivery is unknown; what needed it is withdrawn, and may be requested again."""
 
     reason = "DELIVERY_FAILED"
 
 
 class DestinationRefused(CofactorError):
-    """Whoever carries messages there says that nothing arrives at this number, address or device."""
+    """The delivery provider reports that this number, address or device can't receive messages."""
 
     reason = "DESTINATION_REFUSED"
 
 
 class Unavailable(CofactorError):
-    """A part the server depends on is away."""
+    """A dependency of the server is unavailable."""
 
     reason = "UNAVAILABLE"
 
 
 class Unimplemented(CofactorError):
-    """Declared and not served by this version."""
+    """The call is declared, and this version does not serve it."""
 
     reason = "UNIMPLEMENTED"
 
@@ -533,7 +533,7 @@ TABLE: Mapping[str, Row] = {
     "TOO_MANY_REQUESTS": Row("RESOURCE_EXHAUSTED", 429, "too_many_requests", "Rate limit exceeded."),
     "LOGIN_DENIED": Row("PERMISSION_DENIED", 403, "access_denied", "The login is denied."),
     "VOUCH_REFUSED": Row("PERMISSION_DENIED", 403, "access_denied", "The vouched login is not accepted: {explanation}"),
-    # Tokens that stand for a login
+    # Tokens of a login in progress
     "MFA_REQUIRED": Row("FAILED_PRECONDITION", 403, "mfa_required", "Multifactor authentication required"),
     "MFA_TOKEN_MALFORMED": Row("UNAUTHENTICATED", 403, "invalid_grant", "Malformed mfa_token"),
     "MFA_TOKEN_EXPIRED": Row("UNAUTHENTICATED", 401, "expired_token", "mfa_token is expired"),

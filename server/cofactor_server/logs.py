@@ -1,4 +1,4 @@
-"""What is logged, and where to: one line per event on standard error, with nothing in it that is secret."""
+"""Configures logging: one line per event on standard error, without secrets."""
 
 import logging
 import re
@@ -20,11 +20,11 @@ _STATUSES = frozenset({row.grpc for row in TABLE.values()} | {"OK", "CANCELLED",
 
 
 def configure(*, for_people: bool = False, level: int = logging.INFO) -> None:
-    """Send structlog's events and the standard library's to standard error.
+    """Send the events of structlog and of the standard library to standard error.
 
     Args:
-        for_people: Lines to read; otherwise JSON.
-        level: The least that is logged.
+        for_people: Whether to write lines for people to read; otherwise JSON.
+        level: The lowest level that is logged.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -56,7 +56,7 @@ def configure(*, for_people: bool = False, level: int = logging.INFO) -> None:
 
 
 class _StandardError(logging.Handler):
-    """Writes to what standard error is at that moment, as tests and supervisors exchange it."""
+    """Writes to the current `sys.stderr`, because tests and supervisors replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -68,14 +68,14 @@ class _StandardError(logging.Handler):
 
 
 def redacted(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the values of keys that sound secret, at any depth; the name of a gRPC status is none."""
+    """Redact the values of keys whose names suggest a secret, at any depth, except names of gRPC status codes."""
     for key, value in event.items():
         event[key] = _clean(key, value)
     return event
 
 
 def without_messages(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Log an exception's type and places; its message may quote what a request held."""
+    """Log an exception's type and stack positions, but not its message, which may quote request data."""
     error = event.pop("exc_info", None)
     if isinstance(error, tuple):
         error = error[1]

@@ -1,4 +1,4 @@
-"""Time and chance: the only module that asks the machine for either."""
+"""Time and randomness: the only module that asks the machine for either."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ ALPHANUMERIC = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Clock(Protocol):
-    """Tells the time; injected everywhere, so that tests move it without patching anything."""
+    """A clock; injected everywhere, so that tests can move the time without patching."""
 
     def now(self) -> int:
         """Return microseconds since the Unix epoch."""
@@ -33,44 +33,44 @@ class SystemClock:
 
 
 class Entropy(Protocol):
-    """Unpredictable values from an approved generator (SP 800-63B-4 section 3.1.3.2)."""
+    """Unpredictable values from an approved random bit generator (SP 800-63B-4 section 3.1.3.2)."""
 
     def octets(self, size: int) -> bytes:
-        """Return `size` random octets."""
+        """Return `size` random bytes."""
         ...
 
     def choose(self, alphabet: Sequence[str], length: int) -> str:
-        """Return `length` symbols drawn independently and evenly from `alphabet`."""
+        """Return `length` symbols drawn independently and uniformly from `alphabet`."""
         ...
 
 
 class SystemEntropy:
-    """The operating system's generator."""
+    """The operating system's random generator."""
 
     def octets(self, size: int) -> bytes:
-        """Return `size` random octets."""
+        """Return `size` random bytes."""
         return os.urandom(size)
 
     def choose(self, alphabet: Sequence[str], length: int) -> str:
-        """Return `length` symbols drawn independently and evenly from `alphabet`."""
+        """Return `length` symbols drawn independently and uniformly from `alphabet`."""
         return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
 def new_id(entropy: Entropy, prefix: str) -> str:
-    """Return `prefix` followed by 128 random bits in hexadecimal, for rows and tokens that need a name."""
+    """Return a new id for a row or token: `prefix` followed by 128 random bits in hexadecimal."""
     return prefix + entropy.octets(16).hex()
 
 
 def new_id_in_order(entropy: Entropy, now: int) -> str:
-    """Return an id that sorts by time, for rows that are written and deleted in that order.
+    """Return an id that sorts by time, for rows that are written and deleted in order of time.
 
     Args:
-        entropy: Draws 72 bits, so that ids of one instant differ.
+        entropy: Supplies 72 random bits, so that ids of the same instant differ.
         now: Microseconds since the Unix epoch.
     """
     return f"{now:014x}{entropy.octets(9).hex()}"
 
 
 def id_in_order_before(instant: int) -> str:
-    """Return what sorts after every id in order of before `instant`, and before every other one."""
+    """Return a bound that sorts after every ordered id from before `instant`, and before every later one."""
     return f"{max(instant, 0):014x}"

@@ -1,4 +1,4 @@
-"""Settings from the environment and an optional file; a bad one stops the start with one line that names it."""
+"""Settings from the environment and an optional file; an invalid one stops the start with one line that names it."""
 
 import os
 import tomllib
@@ -32,14 +32,14 @@ from cofactor_server.seams import DAY, HOUR, MINUTE, SECOND
 PREFIX = "COFACTOR_"
 CONFIG_FILE = "COFACTOR_CONFIG_FILE"
 CLIENT_VARIABLES = frozenset({"COFACTOR_CLIENT_ID", "COFACTOR_CLIENT_SECRET", "COFACTOR_TARGET"})
-"""Read by `cofactor authenticators`, a client that may run where the server's settings stand."""
+"""Read by `cofactor authenticators`, a client that may run in the server's environment."""
 
 _DATABASES = ("sqlite:///", "postgresql://")
 _LISTENING = "postgresql://"
 
 
 class SettingsInvalid(Exception):
-    """The settings can't be used. The text names the variables, and never a value that may be secret."""
+    """The settings are invalid. The text names the variables, and never contains a value that may be secret."""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -67,7 +67,7 @@ def _listen(address: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Whether nobody on another machine reaches an address."""
+    """Whether an address can be reached from this machine only."""
     return address.startswith("unix:") or is_loopback(split_address(address)[0])
 
 
@@ -116,11 +116,11 @@ def _words(value: Any) -> Any:
 
 Listen = Annotated[str, AfterValidator(_listen)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-"""In the environment with commas between them, in the file a list."""
+"""Comma-separated in the environment, a list in the file."""
 
 
 class Settings(BaseSettings, DeliverySettings):
-    """What an operator decides. Nothing has a default that would be unsafe; secrets are paths of files."""
+    """The operator's settings. No default is unsafe; secrets are given as paths of files."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
@@ -131,19 +131,19 @@ class Settings(BaseSettings, DeliverySettings):
     keyring_file: Path
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
-    """The URL may hold a password: this is the file to read it from."""
+    """The file to read the URL from, since it may contain a password."""
 
     listen_url: SecretStr | None = None
     listen_url_file: Path | None = None
-    """Likewise."""
+    """The file to read `listen_url` from, since it may contain a password."""
 
     friendly_name: str = Field("Cofactor", min_length=1, max_length=64)
     default_realm: str = Field("default", min_length=1, max_length=64)
     support_contact: Annotated[str, AfterValidator(_contact)] = Field("", max_length=128)
-    """Whom a user asks who can't enroll; shown as it stands."""
+    """The contact for users who can't enroll; shown exactly as set."""
     mfa_policy: MfaPolicy = MfaPolicy.WHEN_ENROLLED
     keep_last_authenticator: bool = False
-    """Always so in the strict profile."""
+    """Always on in the strict profile."""
     factors: Words = (TOTP, RECOVERY_CODE)
     profile: Literal["compatible", "strict"] = "compatible"
     push_rejected: Literal["access_denied", "invalid_grant"] = "access_denied"
@@ -151,9 +151,9 @@ class Settings(BaseSettings, DeliverySettings):
     """Seconds."""
     hotp_look_ahead: int = Field(9, ge=0, le=50)
     guardian_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    """A host that reaches this server too, and that Guardian apps are built to call."""
+    """The URL of a host that also reaches this server, and that Guardian apps are built to call."""
     login_attempts: int = Field(10, ge=3, le=100)
-    """Wrong passwords for one name, of which one is regained every six minutes."""
+    """Wrong passwords for one name: the size of a token bucket that regains one token every six minutes."""
     disable_after: int = Field(DISABLE_AFTER, ge=5, le=DISABLE_AFTER)
     """Consecutive failures; NIST SP 800-63B-4 section 3.2.2 allows no more."""
     client_messages_an_hour: int = Field(CLIENT_SENDS.size, ge=1, le=1_000_000)
@@ -162,7 +162,7 @@ class Settings(BaseSettings, DeliverySettings):
     pumping_digits: int = Field(3, ge=0, le=10)
     mfa_token_minutes: int = Field(10, ge=1, le=60)
     events_retention_days: int = Field(EVENTS_RETENTION // DAY, ge=0, le=36_500)
-    """0 keeps events for ever."""
+    """0 keeps events forever."""
     webauthn_rp_id: Annotated[str, AfterValidator(_domain)] | None = None
     webauthn_origins: Words = ()
     webauthn_user_verification: UserVerification = UserVerification.PREFERRED
@@ -194,10 +194,10 @@ class Settings(BaseSettings, DeliverySettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the interface's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is the interface's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources, strongest first: command line, environment, file."""
+        """Return the sources in order of precedence: command line, environment, file."""
         path = os.environ.get(CONFIG_FILE)
         file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
         return (init_settings, env_settings, *file)
@@ -266,18 +266,18 @@ class Settings(BaseSettings, DeliverySettings):
         """Return the database's URL.
 
         Raises:
-            SettingsInvalid: Its file can't be read, or holds something else.
+            SettingsInvalid: Its file can't be read, or does not contain such a URL.
         """
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        assert self.database_url_file is not None  # noqa: S101 - told to mypy: one of the two is there
+        assert self.database_url_file is not None  # noqa: S101 - for mypy: one of the two is set
         return _url_in(self.database_url_file, "COFACTOR_DATABASE_URL_FILE", *_DATABASES)
 
     def listens(self) -> str:
         """Return the URL of the PostgreSQL that carries signals between replicas; empty for none.
 
         Raises:
-            SettingsInvalid: Its file can't be read, or holds something else.
+            SettingsInvalid: Its file can't be read, or does not contain such a URL.
         """
         if self.listen_url is not None:
             return self.listen_url.get_secret_value()
@@ -286,7 +286,7 @@ class Settings(BaseSettings, DeliverySettings):
         return ""
 
     def deployment(self) -> Deployment:
-        """Return what these settings decide for all users and clients."""
+        """Return the part of the settings that applies to all users and clients."""
         return Deployment(
             issuer=self.issuer,
             friendly_name=self.friendly_name,
@@ -311,20 +311,23 @@ class Settings(BaseSettings, DeliverySettings):
         )
 
     def hook(self) -> HookTarget | None:
-        """Return where the operator has a say in logins; None without."""
+        """Return the target of the operator's decision hook; None for none."""
         if self.hook_target is None:
             return None
         return HookTarget(self.hook_target, self.hook_ca_file, self.hook_cert_file, self.hook_key_file)
 
     def operators_tls(self, address: str | None) -> TlsFiles | None:
-        """Return the files of TLS where operators call, who show a certificate; None without, and on this machine."""
+        """Return the TLS files of an operators' address, which requires client certificates.
+
+        None without TLS, or for an address that is local to this machine.
+        """
         files = self.tls()
         if files is None or address is None or is_local(address):
             return None
         return TlsFiles(files.certificate, files.key, self.management_client_ca_file or files.client_ca)
 
     def tls(self) -> TlsFiles | None:
-        """Return the files of TLS; None without."""
+        """Return the TLS files; None without TLS."""
         if self.tls_cert_file is None or self.tls_key_file is None:
             return None
         return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
@@ -334,23 +337,23 @@ def load(**overrides: Any) -> Settings:
     """Return the settings of this process.
 
     Args:
-        overrides: Settings that the command line gives; None leaves one to environment and file.
+        overrides: Settings from the command line; None leaves a setting to the environment and the file.
 
     Raises:
-        SettingsInvalid: One is missing, wrong or unknown.
+        SettingsInvalid: A setting is missing, invalid or unknown.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
     if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known):
         raise SettingsInvalid("; ".join(f"{name}: no such setting" for name in unknown))
     path = os.environ.get(CONFIG_FILE)
-    if path and not Path(path).is_file():  # pydantic-settings takes a missing file for an empty one
+    if path and not Path(path).is_file():  # pydantic-settings treats a missing file as empty
         raise SettingsInvalid(f"{CONFIG_FILE}: {path} is no file")
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsInvalid("; ".join(_line(problem) for problem in error.errors(include_input=False))) from None
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        # A TOML error tells the place; of an unreadable file the system tells why.
+        # A TOML error contains the position; for an unreadable file, the system gives the reason.
         raise SettingsInvalid(f"{CONFIG_FILE}: {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
@@ -368,7 +371,7 @@ def _url_in(file: Path, name: str, *beginnings: str) -> str:
 def _line(problem: Any) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
-        return str(text)  # of a rule over several settings, which names them itself
+        return str(text)  # a rule over several settings, whose message names them
     name = str(problem["loc"][0])
     match problem["type"]:
         case "missing":

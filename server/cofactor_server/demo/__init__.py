@@ -1,4 +1,4 @@
-"""`cofactor demo`: everything on, for this machine only (ADR-12). Imported by `cli` alone."""
+"""`cofactor demo`: all features on, for this machine only (ADR-12). Only `cli` imports this package."""
 
 from cofactor_server.demo.running import run
 from cofactor_server.demo.written import Demo, read

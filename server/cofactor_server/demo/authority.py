@@ -1,4 +1,4 @@
-"""A certificate authority for one folder: its key signs once and is never stored."""
+"""A certificate authority for one folder: its key signs once and is never stored on disk."""
 
 import datetime
 import ipaddress
@@ -13,7 +13,7 @@ from cofactor_server.seams import SECOND, SystemClock
 
 LIFE = datetime.timedelta(days=365)
 _BEFORE = datetime.timedelta(minutes=5)
-"""How far the clock of whoever connects may be behind."""
+"""How far the clock of a connecting peer may be behind."""
 
 SERVER_NAMES = x509.SubjectAlternativeName(
     [
@@ -25,7 +25,7 @@ SERVER_NAMES = x509.SubjectAlternativeName(
 
 
 def dns(name: str) -> x509.SubjectAlternativeName:
-    """Return an alternative name."""
+    """Return a subject alternative name with one DNS name."""
     return x509.SubjectAlternativeName([x509.DNSName(name)])
 
 
@@ -38,7 +38,7 @@ class Authority:
 
     @classmethod
     def new(cls) -> "Authority":
-        """Return one with a new P-256 key."""
+        """Return an authority with a new P-256 key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("Cofactor demo authority")
         certificate = (
@@ -51,11 +51,11 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """The authority's own certificate."""
+        """The authority's own certificate, as PEM."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, name: str, names: x509.SubjectAlternativeName) -> tuple[bytes, bytes]:
-        """Return a certificate for `names` and its key, both PEM, good for a year in either role."""
+        """Return a certificate for `names` and its key, both as PEM, valid for a year as server and as client."""
         key = ec.generate_private_key(ec.SECP256R1())
         roles = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
@@ -77,7 +77,9 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.fromtimestamp(SystemClock().now() / SECOND, datetime.UTC)  # TLS knows no moved clock
+    now = datetime.datetime.fromtimestamp(
+        SystemClock().now() / SECOND, datetime.UTC
+    )  # TLS uses the system clock, not a moved one
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

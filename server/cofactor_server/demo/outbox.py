@@ -1,4 +1,4 @@
-"""What the demo would have sent."""
+"""Keeps the messages that the demo would have sent."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from cofactor_server.domain.authenticators.proofs import Message
 from cofactor_server.seams import Clock
 
 REMEMBERED = 1_000
-"""Messages the outbox holds."""
+"""The maximum number of messages in the outbox; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message, as its recipient would have got it."""
+    """A message, as its recipient would have received it."""
 
     message: Message
     subject: str
@@ -23,11 +23,11 @@ class Sent:
 
 
 class Outbox:
-    """Keeps what would have been sent, for whoever sits at this machine.
+    """A sender that keeps messages in memory, for the user of this machine to read.
 
     Args:
-        clock: Tells when it was sent.
-        friendly_name: Of the deployment, as the texts have it.
+        clock: The clock for the time of each message.
+        friendly_name: The deployment's name in the texts.
     """
 
     def __init__(self, clock: Clock, friendly_name: str) -> None:
@@ -36,17 +36,17 @@ class Outbox:
         self._sent: deque[Sent] = deque(maxlen=REMEMBERED)
 
     async def send(self, message: Message) -> None:
-        """Keep one message."""
+        """Keep a message."""
         written = self._texts.written(message, "")
         self._sent.append(Sent(message, written.subject, written.text, self._clock.now()))
 
-    def carries(self, channel: str) -> bool:  # noqa: ARG002 - it takes what a sender takes
-        """Return True: here anything can be sent."""
+    def carries(self, channel: str) -> bool:  # noqa: ARG002 - the signature is that of `Sender`
+        """Return True: the outbox accepts every channel."""
         return True
 
     async def close(self) -> None:
         """Do nothing."""
 
     def messages(self) -> list[Sent]:
-        """Return what was sent, newest last."""
+        """Return the kept messages, newest last."""
         return list(self._sent)

@@ -1,6 +1,6 @@
-"""The demo: loopback only, every credential drawn at random per state folder, MFA always asked for (ADR-12).
+"""Runs the demo: loopback only, random credentials per state folder, MFA always required (ADR-12).
 
-Imported by `cli` alone. Its databases carry a mark: `serve` refuses them, and the demo refuses others.
+Only `cli` imports this module. The demo's databases are marked: `serve` refuses them, and the demo refuses others.
 """
 
 import contextlib
@@ -52,18 +52,18 @@ async def run(
     """Serve the demo until SIGTERM or SIGINT.
 
     Args:
-        state: The folder that keeps keyring, databases and `demo.json`; made if it is not there.
-        http_port: 0 chooses one. The issuer has the port in it, so each port has a database of its own.
-        grpc_port: 0 chooses one.
-        on_ready: Called with what `demo.json` says, once it is written and calls are answered.
-        test: Whether `cofactor.testing.v1` is served, and a listener that demands a client certificate.
+        state: The folder of the keyring, the databases and `demo.json`; created if absent.
+        http_port: The port of HTTP; 0 chooses one. The issuer contains the port, so each port has its own database.
+        grpc_port: The port of gRPC; 0 chooses one.
+        on_ready: Called with the content of `demo.json`, once it is written and calls are answered.
+        test: Whether to serve `cofactor.testing.v1`, and a listener that requires a client certificate.
 
     Raises:
-        StartFailed: A port is taken, or the folder can't be used.
-        Unfit: A database in the folder is not a demo's.
+        StartFailed: A port is in use, or the folder can't be used.
+        Unfit: A database in the folder does not belong to a demo.
         KeyringInvalid: The folder's keyring was replaced.
     """
-    os.umask(0o077)  # what SQLite makes, too, is for this user only
+    os.umask(0o077)  # only this user may read the files, including those that SQLite creates
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(contextlib.closing(bind(joined(HOST, http_port))))
         listening = Listening(
@@ -115,11 +115,11 @@ def _configuration(state: Path, address: str, outbox: Outbox, clock: Clock) -> C
         friendly_name=FRIENDLY_NAME,
         default_realm=REALM,
         mfa_policy=MfaPolicy.ALWAYS,
-        # Browsers take no address for a relying party: security keys work on pages of localhost.
+        # Browsers accept no IP address as a relying party, so security keys work on pages of localhost.
         webauthn_rp_id=LOCALHOST,
         webauthn_origins=(ANY_LOCALHOST,),
-        # Nothing leaves this machine, and one client does everything, with a few numbers that nobody answers. What one
-        # user is sent stays bounded, since applications have to bear that.
+        # Nothing leaves this machine, and one client makes every call, with a few phone numbers that no one answers.
+        # The rate limit per user stays on, since applications must handle it.
         number_sends=UNBOUNDED,
         address_sends=UNBOUNDED,
         client_sends=UNBOUNDED,
@@ -140,7 +140,7 @@ def _configuration(state: Path, address: str, outbox: Outbox, clock: Clock) -> C
 
 @contextlib.contextmanager
 def _owned(state: Path) -> Iterator[None]:
-    """Make the folder, and keep other demos out of it."""
+    """Create the folder, and lock out other demos."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = state.stat()
@@ -157,7 +157,7 @@ def _owned(state: Path) -> Iterator[None]:
 
 
 async def _prepared(application: Application, state: Path) -> Demo:
-    """Return the demo with credentials that work: those of the last start, or new ones."""
+    """Return the demo with valid credentials: those of the last start, or new ones."""
     deployment, operators = application.configuration.deployment, application.operators
     clients = {client.id: client for client in await operators.clients()}
     users = {user.subject for user, _ in await operators.users(REALM)}
@@ -167,7 +167,7 @@ async def _prepared(application: Application, state: Path) -> Demo:
         if client is not None and same(client.secret_sha256, sha256(known.client_secret)):
             return replace(known, test=None)
     for client in clients.values():
-        if client.name == CLIENT_NAME:  # nobody knows its secret any more
+        if client.name == CLIENT_NAME:  # its secret is lost
             await operators.delete_client(client.id)
     created, secret = await operators.create_client(_client(CLIENT_NAME, deployment))
     password = application.configuration.entropy.choose(ALPHANUMERIC, PASSWORD_LENGTH)
@@ -180,7 +180,7 @@ async def _prepared(application: Application, state: Path) -> Demo:
 
 
 async def _tls_client(application: Application) -> str:
-    """Return the id of the client that the certificate of test mode names."""
+    """Return the id of the client that test mode's certificate names; create the client if absent."""
     operators = application.operators
     for client in await operators.clients():
         if client.tls_san == testing.CLIENT_SAN:
@@ -205,7 +205,8 @@ def _api(deployment: Deployment) -> str:
 
 
 def _with_outbox(edge: HttpApplication, outbox: Outbox) -> HttpApplication:
-    # No CORS, and the edge has checked Host: a page elsewhere can't read the answer, whatever name it gives us.
+    # There is no CORS and the edge checks the Host header, so a page of another origin can't read the response, not
+    # even under another name for this host.
     async def messages(_request: Request) -> JSONResponse:
         return JSONResponse([_shown(sent) for sent in outbox.messages()], headers={"cache-control": "no-store"})
 

@@ -1,6 +1,6 @@
-"""`cofactor demo --test`: what tests need, and nothing that serves has (ADR-12).
+"""`cofactor demo --test`: features for tests, which no production server has (ADR-12).
 
-A clock that is moved forward, messages over gRPC, and a listener that demands a client certificate.
+They are a clock that tests move forward, sent messages over gRPC, and a listener that requires a client certificate.
 """
 
 from collections.abc import Callable
@@ -19,20 +19,20 @@ from cofactor_server.seams import SystemClock
 from cofactor_server.serving.listening import StartFailed
 
 CLIENT_SAN = "dns:demo-client"
-"""Whom the client's certificate names."""
+"""The subject alternative name in the client's certificate."""
 _CLOCK = "clock.json"
 
 
 class MovedClock:
-    """The machine's clock, ahead by what tests moved it.
+    """The machine's clock plus an offset that tests advance.
 
-    It stays ahead over a restart: what is stored must not lie in the future.
+    The offset survives a restart, so that stored times never lie in the future.
 
     Args:
-        file: Keeps by how much, in microseconds.
+        file: The file of the offset, in microseconds.
 
     Raises:
-        StartFailed: The file holds something else.
+        StartFailed: The file can't be read, or contains no number.
     """
 
     def __init__(self, file: Path) -> None:
@@ -48,19 +48,19 @@ class MovedClock:
         return self._clock.now() + self._ahead
 
     def advance(self, by: int) -> None:
-        """Move forward by so many microseconds."""
+        """Move the clock forward by `by` microseconds."""
         written.replace(self._file, msgspec.json.encode(self._ahead + by))
         self._ahead += by
 
 
 def was_moved(state: Path) -> bool:
-    """Whether tests moved the clock of a folder."""
+    """Whether tests have moved the clock of a folder."""
     return (state / _CLOCK).exists()
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """Test mode, of one folder."""
+    """The test mode of one folder."""
 
     clock: MovedClock
     tls: TlsFiles
@@ -70,10 +70,10 @@ class Mode:
 
     @classmethod
     def on(cls, state: Path) -> "Mode":
-        """Return test mode for a folder, and make what it keeps.
+        """Return the test mode of a folder, and create its certificates if absent.
 
         Raises:
-            StartFailed: The folder holds something else.
+            StartFailed: The folder's clock file is unusable; see `MovedClock`.
         """
         folder = state / "tls"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -91,10 +91,10 @@ class Mode:
         return cls(MovedClock(state / _CLOCK), TlsFiles(server, server_key, ca), ca, client, client_key)
 
     def told(self, grpc_tls: str, client_id: str) -> Testing:
-        """Return what `demo.json` says of it."""
+        """Return its section of `demo.json`."""
         ca, certificate, key = (str(file.resolve()) for file in (self.authority, self.certificate, self.key))
         return Testing(grpc_tls, ca, certificate, key, client_id)
 
     def registering(self, outbox: Outbox) -> Callable[[grpc.aio.Server], None]:
-        """Return what adds `cofactor.testing.v1` to a server."""
+        """Return a function that adds `cofactor.testing.v1` to a server."""
         return lambda server: register(server, self.clock, outbox.messages)

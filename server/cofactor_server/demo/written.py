@@ -1,4 +1,4 @@
-"""`demo.json`: what a running demo tells whoever may read its folder."""
+"""Reads and writes `demo.json`: a running demo's addresses and credentials, for users who may read its folder."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ FILE = "demo.json"
 
 @dataclass(frozen=True, slots=True)
 class Testing:
-    """What `demo.json` tells of test mode alone."""
+    """The section of `demo.json` about test mode."""
 
     grpc_tls: str
-    """`host:port` of the listener that demands a client certificate."""
+    """`host:port` of the listener that requires a client certificate."""
     ca_file: str
     """PEM: the authority of the server's certificate and of the client's."""
     certificate_file: str
@@ -24,12 +24,12 @@ class Testing:
     key_file: str
     """PEM, mode 0600."""
     tls_client_id: str
-    """The client of that certificate; it has the demo client's rights, and no secret."""
+    """The id of the client with that certificate; it has the demo client's rights, and no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What `demo.json` tells."""
+    """The content of `demo.json`."""
 
     http: str
     grpc: str
@@ -41,23 +41,23 @@ class Demo:
     realm: str
     audience: str
     management: str = ""
-    """Where operators call; another port at every start."""
+    """The address of operators' calls; the port changes at every start."""
     management_token: str = field(default="", repr=False)
-    """With the role `admin`, for as long as a token can be good: a day."""
+    """An operator token with the role `admin`, valid for the maximum lifetime: a day."""
     test: Testing | None = None
     """Absent unless the demo is in test mode."""
 
     def document(self) -> bytes:
-        """Return it as a JSON object on one line."""
+        """Return the content as a JSON object on one line."""
         said = msgspec.to_builtins(self)
         return msgspec.json.encode({name: value for name, value in said.items() if value is not None})
 
 
 def read(state: Path) -> Demo:
-    """Return what a running demo wrote.
+    """Return the `demo.json` of a running demo.
 
     Raises:
-        StartFailed: There is no such file, or it is something else.
+        StartFailed: There is no such file, or it can't be parsed.
     """
     demo = found(state)
     if demo is None:
@@ -66,7 +66,7 @@ def read(state: Path) -> Demo:
 
 
 def found(state: Path) -> Demo | None:
-    """Return what a demo wrote, if anything that can be read is there."""
+    """Return the `demo.json` of a folder; None if it is absent or can't be parsed."""
     try:
         return msgspec.json.decode((state / FILE).read_bytes(), type=Demo)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -74,12 +74,12 @@ def found(state: Path) -> Demo | None:
 
 
 def write(state: Path, demo: Demo) -> None:
-    """Put a new file in the old one's place, so that a reader sees one or the other."""
+    """Replace `demo.json` atomically, so that a reader sees either the old file or the new one."""
     replace(state / FILE, msgspec.json.format(demo.document(), indent=2) + b"\n")
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, as a whole or not at all."""
+    """Write a file atomically, readable only by its owner."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:

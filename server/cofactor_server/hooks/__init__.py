@@ -1,1 +1,1 @@
-"""Services of the operator that this one asks over gRPC, as their client."""
+"""gRPC clients of services that the operator runs, such as the decision hook."""

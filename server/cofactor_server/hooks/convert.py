@@ -1,4 +1,4 @@
-"""Questions to a hook onto the wire, and answers from it."""
+"""Converts questions to a hook into protobuf messages, and a hook's responses into answers."""
 
 from cofactor.hooks.v1 import decisions_pb2 as pb
 from google.protobuf import duration_pb2
@@ -17,12 +17,12 @@ from cofactor_server.domain.logins.hooks import (
 from cofactor_server.seams import SECOND
 
 NOTE_LENGTH = 200
-MOST_KINDS = 16  # they are sealed into the mfa_token
+MOST_KINDS = 16  # the kinds are sealed into the mfa_token, so their number is bounded
 KIND_LENGTH = 64
 
 
 def request(question: Question) -> pb.DecideRequest:
-    """Return a question as the hook reads it."""
+    """Return a question as the request to the hook."""
     login, user, target, wanted = question.login, question.user, question.target, question.wanted
     made = pb.DecideRequest(
         issuer=question.issuer,
@@ -56,7 +56,7 @@ def request(question: Question) -> pb.DecideRequest:
 
 
 def answer(response: pb.DecideResponse | None) -> Answer:
-    """Return what a hook answered; what can't be read is no answer, and never a guess at one."""
+    """Return a hook's answer; an unreadable response counts as no answer and is never guessed."""
     match response.WhichOneof("decision") if response is not None else None:
         case "as_ruled":
             return AsRuled()

@@ -1,4 +1,4 @@
-"""A client of the operator's PolicyDecisionService: 300 milliseconds, and an answer or none (ADR-13)."""
+"""A client of the operator's PolicyDecisionService, which has 300 milliseconds to answer (ADR-13)."""
 
 import asyncio
 from typing import Any
@@ -14,9 +14,9 @@ from cofactor_server.hooks import convert
 from cofactor_server.hooks.target import SECONDS, HookTarget, HookUnusable
 
 AT_ONCE = 64
-"""Calls under way. Who waits for a place longer than the time there is, is not answered either: nothing piles up."""
+"""The maximum number of concurrent calls. Waiting for a place counts against the same time limit, so no queue grows."""
 LOOK_SECONDS = 10
-"""How often files are looked at."""
+"""How many seconds pass between two checks for changed files."""
 LARGEST_ANSWER = 16_384
 
 _OPTIONS: list[tuple[str, Any]] = [
@@ -25,7 +25,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", LARGEST_ANSWER),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 60_000),  # with these the kernel gives up a connection on which nothing arrives
+    ("grpc.keepalive_time_ms", 60_000),  # with these two, the kernel drops a connection on which nothing arrives
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 _OUTCOMES = {AsRuled: "as_ruled", RequireMfa: "require_mfa", Deny: "deny", SkipMfa: "skip_mfa"}
@@ -34,11 +34,13 @@ log = structlog.get_logger("cofactor.hooks")
 
 
 class HookClient:
-    """Asks the hook. There is no breaker: whoever could trip it would be spared what the hook denies.
+    """Calls the decision hook.
+
+    There is no circuit breaker: an attacker who could trip it would avoid the hook's denials.
 
     Args:
-        target: Where; files are read now, and again when they were replaced.
-        metrics: Where calls are counted.
+        target: The hook's address and TLS files; the files are read now, and again after they are replaced.
+        metrics: The registry that counts the calls.
 
     Raises:
         HookUnusable: A file can't be read.
@@ -62,7 +64,7 @@ class HookClient:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def decide(self, question: Question) -> Answer:
-        """Return what the hook says; never raises, whatever the hook does."""
+        """Return the hook's answer; this never raises, no matter what the hook does."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer = await self._answer(question)
@@ -89,14 +91,14 @@ class HookClient:
         except TimeoutError:
             return NoAnswer(Failure.LATE)
         except grpc.aio.AioRpcError as error:
-            # The text may hold what the hook was asked.
+            # Only the code is logged: the text may quote the question to the hook.
             log.warning("hook_failed", code=error.code().name)
             return NoAnswer(_FAILURES.get(error.code(), Failure.FAILED))
         except (grpc.RpcError, grpc.aio.UsageError):
             return NoAnswer(Failure.FAILED)
 
     def _current(self) -> grpc.aio.Channel:
-        """Return a channel of the files as they are: certificates of a mesh live for an hour."""
+        """Return a channel with the current files, since certificates of a service mesh may expire within an hour."""
         now = asyncio.get_running_loop().time()
         if now < self._looked_at + LOOK_SECONDS:
             return self._channel

@@ -1,4 +1,4 @@
-"""Where an operator's hook listens, and how it is known (ADR-18)."""
+"""The address of the operator's hook, and the TLS files that authenticate it (ADR-18)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,37 +9,37 @@ import grpc
 from cofactor_server.origin import is_loopback
 
 SECONDS = 0.3
-"""For everything: a place in the queue, the connection, the answer. No setting makes it longer (ADR-13)."""
+"""The time limit for the queue, the connection and the answer together. No setting extends it (ADR-13)."""
 
 
 class HookUnusable(Exception):
-    """A file of the hook's TLS can't be read, or holds something else. The text is for the operator."""
+    """A TLS file of the hook can't be read, or contains no PEM. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class HookTarget:
     """A hook's address and the PEM files of its TLS.
 
-    Without `ca_file` the authorities that gRPC comes with are believed, and loopback and unix sockets have no TLS.
+    Without `ca_file`, gRPC's built-in certificate authorities are trusted, and loopback and unix sockets use no TLS.
     """
 
     address: str
     """`dns:///host:port` or `unix:/path`."""
     ca_file: Path | None = None
-    """Authorities that may have signed the hook's certificate."""
+    """The trusted authorities for the hook's certificate."""
     certificate_file: Path | None = None
-    """What this server shows to be known (mTLS)."""
+    """This server's client certificate (mTLS)."""
     key_file: Path | None = None
     seconds: float = SECONDS
-    """How long an answer may take."""
+    """The time limit for an answer."""
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody else's eyes are between here and there."""
+        """Whether the hook runs on this machine, so that no network lies between."""
         return self.address.startswith("unix:") or is_loopback(_host(self.address))
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """Return what the files hold now; None for plaintext, which only a local hook is spoken to in.
+        """Return the credentials from the current files; None for plaintext, which is used for a local hook only.
 
         Raises:
             HookUnusable: A file can't be read.
@@ -50,7 +50,7 @@ class HookTarget:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def stamps(self) -> tuple[tuple[int, int, int], ...]:
-        """Return what tells whether the files were replaced; empty while one of them is not there."""
+        """Return stamps that change when a file is replaced; empty while one of the files is absent."""
         try:
             seen = [file.stat() for file in (self.ca_file, self.key_file, self.certificate_file) if file is not None]
         except OSError:
@@ -59,7 +59,7 @@ class HookTarget:
 
 
 def check_address(address: str) -> str:
-    """Return the address of a hook.
+    """Return the address of a hook, unchanged if it is valid.
 
     Raises:
         ValueError: It is neither `dns:///host:port` nor `unix:/path`.

@@ -1,1 +1,1 @@
-"""What serves: where it listens, one process from ready to drained, several that are watched over."""
+"""Serving: listen addresses, the life of one process from ready to drained, supervision of several workers."""

@@ -1,4 +1,4 @@
-"""The HTTP edge on a socket: uvicorn in somebody else's loop."""
+"""Serves the HTTP edge on a socket: uvicorn in an event loop that it does not own."""
 
 import asyncio
 import contextlib
@@ -17,20 +17,20 @@ from cofactor_server.serving.lingering import LingeringProtocol
 from cofactor_server.serving.listening import BACKLOG, Listening, name_of
 
 KEEP_ALIVE = 30
-"""Seconds that an idle HTTP connection is kept."""
+"""How many seconds an idle HTTP connection is kept open."""
 CONNECTIONS = 2_048
 MAX_HEADERS = 32_768
-"""Octets of a request's head."""
+"""The maximum size of a request's head, in bytes."""
 
 
 class Readiness:
-    """Whether this process may serve: what `grpc.health.v1` says, for those who ask over HTTP."""
+    """Whether this process is ready to serve: the state of `grpc.health.v1`, for HTTP health checks."""
 
     def __init__(self) -> None:
         self.serving = False
 
     def answer(self, edge: HttpApplication) -> None:
-        """Add `GET /livez`, which answers while the process does, and `GET /readyz`, which says 503 otherwise."""
+        """Add `GET /livez`, which answers while the process runs, and `GET /readyz`, which returns 503 if not ready."""
         headers = {"cache-control": "no-store"}
 
         async def live(_request: Request) -> PlainTextResponse:
@@ -50,11 +50,11 @@ class _Uvicorn(uvicorn.Server):
         self.begun = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
+        """Start, then set `begun`, after a failure too."""
         try:
             await super().startup(sockets)
         finally:
-            self.begun.set()  # a failure is the task's, which `_until` looks at
+            self.begun.set()  # a failure ends the task, which `_until` watches
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -63,7 +63,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class HttpServer:
-    """The HTTP server, listening."""
+    """A listening HTTP server."""
 
     def __init__(self, server: _Uvicorn, sock: socket.socket, *, for_operators: bool) -> None:
         self.address = name_of(sock)
@@ -75,7 +75,7 @@ class HttpServer:
     async def started(
         cls, app: HttpApplication, sock: socket.socket, listening: Listening, *, for_operators: bool = False
     ) -> Self:
-        """Return the server when it takes connections."""
+        """Return the server once it accepts connections."""
         options: dict[str, Any] = {}
         if listening.tls is not None:
             context = tls.following_context(listening.tls)
@@ -87,7 +87,7 @@ class HttpServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            access_log=False,  # the interceptor's has no URL in it
+            access_log=False,  # the interceptor logs calls, without URLs
             server_header=False,
             proxy_headers=False,  # rest.edge reads them, from trusted proxies only
             backlog=BACKLOG,
@@ -103,7 +103,7 @@ class HttpServer:
         return http
 
     async def stop(self) -> None:
-        """Take no more connections, and let requests finish."""
+        """Accept no more connections, and let requests finish."""
         self._server.should_exit = True
         await asyncio.wait({self.task})
         if self.address.startswith("unix:"):

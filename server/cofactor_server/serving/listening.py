@@ -1,4 +1,4 @@
-"""Where a process listens: addresses, who may reach them without TLS, and sockets."""
+"""Listen addresses of a process: which of them need TLS, and their sockets."""
 
 import contextlib
 import errno
@@ -15,12 +15,12 @@ BACKLOG = 2_048
 
 
 class StartFailed(Exception):
-    """The process can't listen where it should; the text is one line for the operator."""
+    """The process can't listen on a configured address; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a process listens, and how it stops."""
+    """The listen addresses of a process, and how it stops."""
 
     http: str | None
     """`host:port`, `[::1]:port` or `unix:/path`; None serves no HTTP."""
@@ -30,11 +30,11 @@ class Listening:
     reflection: bool = False
     metrics: str | None = None
     management: str | None = None
-    """Where operators call over HTTP; None for nowhere."""
+    """The address of operators' calls over HTTP; None for none."""
     management_tls: TlsFiles | None = None
-    """None on this machine alone."""
+    """None only for an address that is local to this machine."""
     admin: str | None = None
-    """Where they call over gRPC, likewise."""
+    """The address of operators' calls over gRPC; None for none."""
     admin_tls: TlsFiles | None = None
     drain_seconds: float = 10
     reuse_port: bool = False
@@ -42,7 +42,7 @@ class Listening:
 
     @classmethod
     def of(cls, settings: Settings, only: str | None = None) -> "Listening":
-        """Return what settings say; `only` is `http` or `grpc`."""
+        """Return the addresses from the settings; `only` limits them to `http` or `grpc`."""
         return cls(
             http=settings.http_listen if only in (None, "http") else None,
             grpc=settings.grpc_listen if only in (None, "grpc") else None,
@@ -59,12 +59,12 @@ class Listening:
         )
 
     def check(self) -> None:
-        """Refuse at once what could not work.
+        """Fail early on addresses and certificates that can't work.
 
         Raises:
-            PlaintextRefused: Others could read what passes (ADR-18).
+            PlaintextRefused: Others could read the traffic (ADR-18).
             TlsUnusable: The certificates can't be used.
-            StartFailed: An address is taken.
+            StartFailed: An address is in use.
         """
         for files in filter(None, (self.tls, self.management_tls, self.admin_tls)):
             server_context(files)
@@ -83,7 +83,7 @@ class Listening:
                 bind(address).close()
 
     def shared(self) -> tuple["Listening", list[socket.socket]]:
-        """Return the same with ports chosen, and sockets that hold them for the workers.
+        """Return a copy with chosen ports, and the sockets that reserve these ports for the workers.
 
         Raises:
             StartFailed: An address can't be shared.
@@ -99,7 +99,7 @@ class Listening:
         return replace(self, http=http, grpc=grpc, reuse_port=True), list(held.values())
 
     def of_worker(self, number: int) -> "Listening":
-        """Return a worker's own: its metrics are on the port after its predecessor's, and one serves operators."""
+        """Return a worker's addresses: worker N adds N to the metrics port, and only worker 0 serves operators."""
         own = self if number == 0 else replace(self, management=None, admin=None)
         if own.metrics is None:
             return own
@@ -111,20 +111,20 @@ def bind(address: str, *, reuse_port: bool = False, listen: bool = True, private
     """Return a socket bound to an address.
 
     Args:
-        address: Where.
+        address: The address, as `Listening.http` has it.
         reuse_port: Whether other processes share the port.
-        listen: Whether it takes connections already.
-        private: Whether a unix socket is for this user alone.
+        listen: Whether to accept connections at once.
+        private: Whether only this operating-system user may connect to a unix socket.
 
     Raises:
-        StartFailed: It can't be.
+        StartFailed: The address can't be bound.
     """
     sock: socket.socket | None = None
     try:
         if address.startswith("unix:"):
             sock = _bind_unix(address.removeprefix("unix:"))
             if private:
-                Path(address.removeprefix("unix:")).chmod(0o600)  # before anybody can connect
+                Path(address.removeprefix("unix:")).chmod(0o600)  # before anyone can connect
         else:
             host, port = split_address(address)
             places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -146,13 +146,13 @@ def bind(address: str, *, reuse_port: bool = False, listen: bool = True, private
 
 
 def name_of(sock: socket.socket) -> str:
-    """Return the address a socket is bound to, as `bind` takes it."""
+    """Return the address that a socket is bound to, in the form that `bind` takes."""
     place = sock.getsockname()
     return f"unix:{place}" if sock.family == socket.AF_UNIX else joined(place[0], place[1])
 
 
 def joined(host: str, port: int) -> str:
-    """Return `host:port`, an IPv6 address in brackets."""
+    """Return `host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""One process that serves: HTTP and gRPC on one loop, from ready to drained."""
+"""Runs one serving process: HTTP and gRPC in one event loop, from ready to drained."""
 
 import asyncio
 import contextlib
@@ -28,28 +28,29 @@ log = structlog.get_logger("cofactor")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where a process listens in fact."""
+    """The addresses that a process actually listens on."""
 
     http: str | None
     grpc: str | None
     more: tuple[str, ...] = ()
-    """Where else it serves gRPC."""
+    """Further addresses of gRPC."""
     management: str | None = None
-    """Where operators call over HTTP."""
+    """The address of operators' calls over HTTP."""
     admin: str | None = None
-    """Where they call over gRPC."""
+    """The address of operators' calls over gRPC."""
 
 
 def nothing_more(_: grpc.aio.Server) -> None:
-    """Register nothing besides what is always served."""
+    """Register no further services."""
 
 
 @contextlib.contextmanager
 def told_to_stop(parent: int | None = None) -> Iterator[asyncio.Event]:
-    """Yield an event that SIGTERM and SIGINT set; a second signal does what it does by default.
+    """Yield an event that SIGTERM and SIGINT set; a second signal has its default effect.
 
     Args:
-        parent: A descriptor that is readable once the supervising process is gone, which counts as a signal.
+        parent: A file descriptor that becomes readable when the supervising process has ended, which counts as a
+            signal.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -72,9 +73,9 @@ def told_to_stop(parent: int | None = None) -> Iterator[asyncio.Event]:
 
 
 def collect_rarely() -> None:
-    """Keep the garbage collector off what lives as long as the process, and let it look less often at the rest.
+    """Exclude objects that live as long as the process from garbage collection, and collect the rest less often.
 
-    Calls leave no cycles behind, and a collection in the middle of a batch delays everybody in it.
+    Calls leave no reference cycles, and a collection in the middle of a batch delays every call in it.
     """
     gc.collect()
     gc.freeze()
@@ -92,21 +93,21 @@ async def run(
     register: Callable[[grpc.aio.Server], None] = nothing_more,
     on_ready: Callable[[Bound], None] = lambda _: None,
 ) -> None:
-    """Serve until `stop`, then let what was begun finish.
+    """Serve until `stop` is set, then let running calls finish.
 
     Args:
-        application: Open, and closed by whoever opened it.
-        listening: Where.
-        stop: Set to stop.
-        http: The application's own HTTP edge unless given.
-        http_socket: Bound already.
-        more: Where else to serve gRPC.
-        register: Adds what else is served to each gRPC server.
+        application: The open application; its opener closes it.
+        listening: The listen addresses.
+        stop: Ends serving when set.
+        http: The HTTP edge; None for the application's own.
+        http_socket: A socket for HTTP that is already bound; None to bind `listening.http`.
+        more: Further listeners for gRPC.
+        register: Adds further services to each gRPC server.
         on_ready: Called once, when calls are answered.
 
     Raises:
-        StartFailed: It can't listen.
-        PlaintextRefused: Others could read what passes.
+        StartFailed: An address can't be bound.
+        PlaintextRefused: Others could read the traffic.
         TlsUnusable: The certificates can't be used.
     """
     servicer = health.aio.HealthServicer()
@@ -127,7 +128,7 @@ async def run(
             if listening.grpc is not None:
                 for place in (listening, *more):
                     part = await _Grpc.started(application, place, servicer, register)
-                    parts.append(part)  # one by one: what is started is stopped, should the next one fail
+                    parts.append(part)  # one by one, so that started parts are stopped if the next one fails
             if listening.http is not None:
                 sock = http_socket or bind(listening.http, reuse_port=listening.reuse_port)
                 edge = http or application.http()
@@ -155,7 +156,7 @@ async def _until(
     report: Callable[[bool], Any],
     on_ready: Callable[[Bound], None],
 ) -> None:
-    """Return when told to stop; raise what ended one of the parts before that."""
+    """Return when `stop` is set; raise the error of a part that ended before that."""
     upkeep = asyncio.create_task(application.upkeep.run(report), name="upkeep")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     answers = asyncio.create_task(ready.wait(), name="ready")
@@ -190,7 +191,7 @@ def _bound(parts: "list[_Grpc | HttpServer]") -> Bound:
 
 
 class _Grpc:
-    """The gRPC server, listening."""
+    """A listening gRPC server."""
 
     def __init__(
         self, server: grpc.aio.Server, stop: Callable[[], Any], address: str, *, for_operators: bool = False
@@ -224,7 +225,7 @@ class _Grpc:
 
     @classmethod
     async def of_operators(cls, application: Application, address: str, listening: Listening) -> Self:
-        """Serve what operators call and nothing else; a unix socket is for this user alone."""
+        """Serve only the operators' services; a unix socket accepts only this operating-system user."""
         server = application.admin_server()
         before = os.umask(0o177)
         try:
@@ -237,7 +238,7 @@ class _Grpc:
 async def _listening(
     server: grpc.aio.Server, address: str, files: TlsFiles | None, *, plaintext_behind_proxy: bool = False
 ) -> str:
-    """Start a server, and return where it listens in fact."""
+    """Start a server, and return the address that it actually listens on."""
     try:
         port = rpc.listen(server, address, files, plaintext_behind_proxy=plaintext_behind_proxy)
     except RuntimeError:
@@ -248,7 +249,7 @@ async def _listening(
 
 @contextlib.contextmanager
 def _metrics(application: Application, address: str) -> Iterator[None]:
-    """Serve Prometheus' text from a thread of its own: it is read when the loop is busy, too."""
+    """Serve Prometheus metrics from a separate thread, so that they can be read while the event loop is busy."""
     host, port = split_address(address)
     try:
         server, thread = prometheus_client.start_http_server(port, host, application.metrics)

@@ -1,4 +1,4 @@
-"""Several processes that do one thing: the dead are replaced, unless they die like flies."""
+"""Supervises worker processes: replaces those that die, with a crash-loop limit."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import structlog
 
 DEATHS = 3
 WITHIN = 10.0
-"""This many deaths in so many seconds end the service."""
+"""`DEATHS` deaths within `WITHIN` seconds end the service."""
 
 _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
 
@@ -19,21 +19,21 @@ log = structlog.get_logger("cofactor")
 
 
 def in_child(work: Callable[[], int]) -> int:
-    """Run `work` in a process of its own and return its exit code: what it starts is not there when we fork again."""
+    """Run `work` in a child process and return its exit code, so that its threads don't exist at the next fork."""
     _, status = os.waitpid(_fork(work), 0)
     return abs(os.waitstatus_to_exitcode(status))
 
 
 def supervise(work: Callable[[int, int], int], count: int, *, patience: float) -> int:
-    """Keep `count` processes running until told to stop, and return the exit code.
+    """Keep `count` processes running until SIGTERM or SIGINT, and return the exit code.
 
-    The caller must not have started threads, a loop or gRPC: none of them outlives a fork.
+    The caller must not have started threads, an event loop or gRPC: none of them survives a fork.
 
     Args:
-        work: Gets the worker's number, from 0, and a descriptor that is readable once this process is gone; returns
-            an exit code.
-        count: How many.
-        patience: Seconds between SIGTERM, which is passed on, and SIGKILL.
+        work: Called with the worker's number, from 0, and a file descriptor that becomes readable when this process has
+            ended; returns an exit code.
+        count: The number of workers.
+        patience: Seconds between SIGTERM, which is forwarded to the workers, and SIGKILL.
     """
     alive, held = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
@@ -115,4 +115,4 @@ def _fork(work: Callable[[], int]) -> int:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # and never return into the caller's stack
+        os._exit(code)  # never return into the caller's stack

@@ -1,1 +1,1 @@
-"""The hosted page on which somebody enrolls by a ticket: files of our own and their routes."""
+"""The hosted page for enrollment by ticket: its static files and routes."""

@@ -1,8 +1,7 @@
-"""The routes of the page that a ticket leads to (W10.2).
+"""The routes of the enrollment page that a ticket's URL opens (W10.2).
 
-The page is the same for everybody, so that looking at it consumes nothing and tells nothing, whatever ticket its
-address names. The ticket is read by the script of the page, which asks `POST /mfa/enrollment/…` and has it in no other
-address.
+The page is the same for every ticket, so that loading it uses up nothing and discloses nothing about the ticket in its
+URL. The page's script reads the ticket and sends it to `POST /mfa/enrollment/…`; the ticket is in no other URL.
 """
 
 import html
@@ -22,16 +21,16 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob:",  # QR codes, which the script gets as text
+        "img-src 'self' blob:",  # QR codes, which the script receives as text
         "connect-src 'self'",
         "base-uri 'none'",
-        "form-action 'none'",  # the script sends what is entered; without it a form would put that into an address
+        "form-action 'none'",  # the script sends the input; without the script, a form would put it into a URL
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
 )
-"""Content-Security-Policy: nothing of others, nothing inline, no text that becomes markup, in nobody's frame."""
+"""Content-Security-Policy: no third-party content, no inline content, no text parsed as markup, no framing."""
 
 HEADERS = {
     "content-security-policy": POLICY,
@@ -39,11 +38,11 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "publickey-credentials-create=(self), clipboard-write=(self), camera=(), geolocation=(), "
     "microphone=(), payment=(), usb=()",
-    "referrer-policy": "no-referrer",  # the page's address has the ticket in it until the script takes it out
-    "x-frame-options": "DENY",  # for browsers older than frame-ancestors
+    "referrer-policy": "no-referrer",  # the page's URL contains the ticket until the script removes it
+    "x-frame-options": "DENY",  # for browsers without frame-ancestors
     "x-robots-tag": "noindex, nofollow",
 }
-"""Of the page and each of its files; `rest.edge` adds what all answers have, `Cache-Control: no-store` among it."""
+"""Headers of the page and its files; `rest.edge` adds those of every response, including `Cache-Control: no-store`."""
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -60,10 +59,10 @@ _Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def routes(contact: str = "") -> list[Route]:
-    """Return the routes: the page, and each of its files by name.
+    """Return the routes of the page and of each of its files.
 
     Args:
-        contact: Whom the page tells a user to ask whose link does not work; empty for nobody.
+        contact: The support contact that the page shows if a link does not work; empty for none.
     """
     files = (*_FILES, *(f"texts/{language}.json" for language in LANGUAGES))
     below = [Route(f"{PATH}/{name}", _file(name), methods=["GET"]) for name in files]

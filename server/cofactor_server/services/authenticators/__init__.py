@@ -1,1 +1,1 @@
-"""Authenticators over their life: enrolled, confirmed, listed, renamed, removed, imported."""
+"""The life cycle of authenticators: enroll, confirm, list, rename, remove, import."""

@@ -1,4 +1,4 @@
-"""An enrollment by ticket confirmed: the first good answer makes it active, and uses the ticket up (ADR-3)."""
+"""Confirms an enrollment by ticket: the first right answer activates it and uses up the ticket (ADR-3)."""
 
 from cofactor_server.domain.authenticators.authenticator import Authenticator, enrolled
 from cofactor_server.domain.authenticators.kinds import OTP_KINDS, RECOVERY_CODE, WEBAUTHN
@@ -32,14 +32,14 @@ from cofactor_server.store.transactions.work import Work
 
 
 class Begun(Value, frozen=True):
-    """What names an enrollment: its authenticator and, where it was asked something, its challenge."""
+    """Identifies an enrollment: its authenticator and, if the factor issued one, its challenge."""
 
     authenticator_id: str
     challenge_id: str = ""
 
 
 class Confirm(Value, frozen=True):
-    """Decides an answer to an enrollment of a ticket."""
+    """Decides an answer to an enrollment by ticket."""
 
     enrolling: Enrolling
     guessing: Guessing
@@ -50,12 +50,15 @@ class Confirm(Value, frozen=True):
 
     @property
     def needs(self) -> Needs:
-        """The challenge, the user's authenticators, and whether the ticket is used up."""
+        """The challenge, the user's authenticators, and whether the ticket has been used."""
         ticket = self.ticket
         return Needs(ticket.user_id, token_id=ticket.id, challenge_id=self.begun.challenge_id, source=self.source)
 
     def decide(self, work: Work) -> Confirmed | Waiting | CofactorError:
-        """Judge the answer while the ticket is good; a device has answered before, which used the ticket up."""
+        """Verify the answer while the ticket is valid.
+
+        A device may have answered already; its pairing used up the ticket, so an approved challenge is collected first.
+        """
         now, ticket = self.enrolling.clock.now(), self.ticket
         mine = work.authenticators(ticket.user_id)
         challenge = self._challenge(work)
@@ -81,7 +84,7 @@ class Confirm(Value, frozen=True):
         return Trail(self.ticket.user_id, "", self.ticket.id, self.source)
 
     def _challenge(self, work: Work) -> Challenge | None:
-        """Return the challenge if it is the ticket's own, for what it is said to be for (ADR-2)."""
+        """Return the challenge if it is bound to this ticket, epoch, purpose and authenticator (ADR-2)."""
         challenge = work.challenge(self.ticket.user_id, self.begun.challenge_id)
         if challenge is None or not challenge.by_ticket:
             return None
@@ -110,7 +113,7 @@ class Confirm(Value, frozen=True):
             return self._confirmed(work, verdict, challenge, now)
         if not isinstance(verdict, NotProven):
             return verdict
-        if challenge is not None and (signs or verdict.denied):  # a key has one try (S160)
+        if challenge is not None and (signs or verdict.denied):  # a security key has one attempt (S160)
             state = ChallengeState.DENIED if verdict.denied else ChallengeState.SUPERSEDED
             work.save_challenge(replace(challenge, state=state, answered_at=now))
         return _wrong(found, verdict)
@@ -126,14 +129,14 @@ class Confirm(Value, frozen=True):
         return self._told(work, now)
 
     def _collected(self, work: Work, challenge: Challenge, found: Authenticator, now: int) -> Confirmed | CofactorError:
-        """Tell that a device has confirmed it, once; its pairing has used the ticket up."""
+        """Return a device's confirmation, once; the device's pairing has used up the ticket."""
         if user_refusal(work.user(self.ticket.user_id), self.ticket.epoch) or not found.usable():
             return TicketInvalid()
         work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answer=b""))
         return self._told(work, now)
 
     def _told(self, work: Work, now: int) -> Confirmed:
-        """Return what was confirmed, with a recovery code where the user has none."""
+        """Return the confirmed authenticator, with a new recovery code if the user has none."""
         factor = self.enrolling.credentials.factor(RECOVERY_CODE)
         mine = work.authenticators(self.ticket.user_id)
         confirmed = next(a for a in mine if a.id == self.begun.authenticator_id)

@@ -1,4 +1,4 @@
-"""An enrollment decided: a pending authenticator, and a recovery code where there is none (ADR-3)."""
+"""Decides an enrollment: adds a pending authenticator, and a recovery code if the user has none (ADR-3)."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ from cofactor_server.store.transactions.work import Work
 
 
 class Enrolling(Value, frozen=True):
-    """What deciding an enrollment takes."""
+    """The collaborators of every enrollment decision."""
 
     deployment: Deployment
     credentials: Credentials
@@ -49,17 +49,17 @@ class Enrolling(Value, frozen=True):
 
 
 class Made(Value, frozen=True):
-    """A stored pending authenticator, and what its user must see."""
+    """A stored pending authenticator, and what the client must show to the user."""
 
     prepared: Prepared
     show: Secret[dict[str, str]]
     recovery_codes: Secret[tuple[str, ...]] = ()
     code_before: Authenticator | None = None
-    """The pending recovery code of the same login that the new one has replaced."""
+    """The pending recovery code of the same login that the new one replaced."""
 
 
 class Enroll(Value, frozen=True):
-    """Decides an enrollment: a pending authenticator that belongs to this login."""
+    """Decides an enrollment: adds a pending authenticator that belongs to this login."""
 
     enrolling: Enrolling
     authority: Authority
@@ -71,7 +71,7 @@ class Enroll(Value, frozen=True):
         return self.authority.needs()
 
     def decide(self, work: Work) -> Made | CofactorError:
-        """Add the pending authenticator and, where there is none, a recovery code beside it."""
+        """Add the pending authenticator and, if the user has no recovery code, one of those too."""
         now = self.enrolling.clock.now()
         authority = self.authority
         if refusal := authority.refusal(work, now):
@@ -98,9 +98,9 @@ class Enroll(Value, frozen=True):
         context = Context(application, Purpose.ENROLL, now, authority.source, siblings=siblings)
         owner = (authority.login_id, authority.client_id, user.epoch)
         prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
-        if factor.kind != PUSH:  # which is paired by a code on the screen
+        if factor.kind != PUSH:  # push sends no message here: the device pairs by a code on the screen
             prepared = replace(prepared, quota=messages_left(work.user(user.id) or user, factor.kind, now))
-        # A ticket's holder gets one with the confirmation, which nobody else can have begun.
+        # Enrollment by ticket creates the recovery code at confirmation, which no other party can have begun.
         codes, code_before = self._recovery_codes(work, account, mine, now) if authority.ticket is None else ((), None)
         return Made(prepared, dict(made.show), codes, code_before)
 
@@ -124,7 +124,7 @@ class Enroll(Value, frozen=True):
         return TooManyAuthenticators() if held(mine) >= ACTIVE_CODE_AUTHENTICATORS else None
 
     def _destination(self, user: User) -> str | InvalidRequest:
-        """Return where the factor reaches the user: what was asked for, or the profile's verified address."""
+        """Return the destination of the factor's messages: the requested one, or the profile's verified address."""
         if self.request.kind != EMAIL or self.request.destination:
             return self.request.destination
         if user.email and user.email_verified:
@@ -134,9 +134,10 @@ class Enroll(Value, frozen=True):
     def _add(
         self, work: Work, factor: Registered, account: Account, destination: str, now: int
     ) -> tuple[EncodedEnrollment, Authenticator]:
-        """Add the pending authenticator, and the other one that the same telephone makes where both are on.
+        """Add the pending authenticator and, if SMS and voice are both on, the phone's other authenticator.
 
-        Two of one telephone share the end of their names, and are linked: confirmed, limited and removed together.
+        The two authenticators of one phone share the suffix of their ids. They are linked: confirmed, limited and
+        removed together.
         """
         request, credentials, entropy = self.request, self.enrolling.credentials, self.enrolling.entropy
         made = factor.enroll(account, destination, request.options)
@@ -158,7 +159,7 @@ class Enroll(Value, frozen=True):
         return made, authenticator
 
     def _make_room(self, work: Work, mine: Sequence[Authenticator], now: int) -> None:
-        """Let the oldest pending ones of this login, and of all the user's logins, give way to one more."""
+        """Remove the oldest pending authenticators so that one more fits the limits per login and per user."""
         pending = [a for a in mine if a.state is State.PENDING and a.kind != RECOVERY_CODE]
         pending.sort(key=lambda a: a.created_at)
         here = list(dict.fromkeys(a.group for a in pending if a.login_id == self.authority.login_id))
@@ -196,10 +197,10 @@ class Enroll(Value, frozen=True):
     def _recovery_codes(
         self, work: Work, account: Account, mine: Sequence[Authenticator], now: int
     ) -> tuple[tuple[str, ...], Authenticator | None]:
-        """Make a recovery code, pending like the authenticator, where no valid one exists (ADR-3).
+        """Create a recovery code, pending like the authenticator, if the user has no valid one (ADR-3).
 
         Returns:
-            What is shown, and the pending code of this login that it replaces.
+            The code to show, and the pending code of this login that it replaces.
         """
         factor = self.enrolling.credentials.factor(RECOVERY_CODE)
         codes = [a for a in mine if a.kind == RECOVERY_CODE]

@@ -1,4 +1,4 @@
-"""Hardware tokens whose secrets come from their maker, bound to users: all of a delivery, or none (S193)."""
+"""Imports hardware tokens with secrets from their manufacturer and binds them to users, all or none (S193)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from cofactor_server.store.repositories import bindings
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One token of a delivery."""
+    """One token of an import."""
 
     place: str
-    """Where it stands in what was delivered, such as `line 3`; begins what is said of it."""
+    """Its position in the input, such as `line 3`; problem reports about this token start with it."""
     serial: str
     user: str
     secret: bytes = field(repr=False)
@@ -30,7 +30,7 @@ class Seed:
 
 
 class ImportRefused(Exception):
-    """Nothing was imported; `problems` says of each token what is wrong with it, and quotes no secret."""
+    """The import was refused as a whole; `problems` lists what is wrong with each token and contains no secret."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -38,10 +38,10 @@ class ImportRefused(Exception):
 
 
 class TokenImports:
-    """Binds counter-based tokens to users who exist.
+    """Binds counter-based (HOTP) tokens to existing users.
 
-    A token is active at once: its maker knows the secret already, and its user may be far away. Its serial number
-    is unique over all users, so that one token is never two people's.
+    A token is active at once: its manufacturer knows the secret already, and its user may be far away. Its serial
+    number is unique over all users, so that one token never belongs to two users.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class TokenImports:
         self._entropy = entropy
 
     async def add(self, realm: str, seeds: Sequence[Seed], *, allow_short: bool) -> int:
-        """Import a delivery in one transaction; return how many tokens it had.
+        """Import tokens in one transaction, and return their number.
 
         Args:
-            realm: Of all users named.
+            realm: The realm of all users named.
             seeds: The tokens.
-            allow_short: Take secrets of 80 to 127 bits, which RFC 4226 (R6) forbids and old tokens have.
+            allow_short: Accept secrets of 80 to 127 bits, which RFC 4226 (R6) forbids and old tokens have.
 
         Raises:
-            ImportRefused: One of them can't be bound; none was.
+            ImportRefused: At least one token can't be bound; no token was bound.
         """
         problems = [f"{seed.place}: {problem}" for seed in seeds if (problem := _problem(seed, allow_short))]
         first: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A user's own authenticators: enrolled, listed, renamed, removed."""
+"""Lets users manage their own authenticators: enroll, list, rename, remove."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,15 +76,15 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Decides a removal: the authenticator, what it is linked to and, after the last one, the recovery code."""
+    """Decides a removal: the authenticator, linked ones and, with the last authenticator, the recovery code."""
 
     clock: Clock
     authority: Authority
     authenticator_id: str
     keep_last: bool
-    """Whether the last one stays."""
+    """Whether to refuse removal of the last authenticator."""
     sign_out: bool = False
-    """Whether everything that the user has open ends, whatever opened it."""
+    """Whether to end everything that the user has open, no matter which authenticator opened it."""
 
     @property
     def needs(self) -> Needs:
@@ -117,7 +117,7 @@ class Remove:
 
 
 class Authenticators:
-    """Enrolls, lists, renames and removes on the user's own authority."""
+    """Enrolls, lists, renames and removes authenticators on the user's own authority."""
 
     def __init__(
         self,
@@ -141,14 +141,14 @@ class Authenticators:
 
         Raises:
             AuthenticatorTypeUnsupported: The kind is unknown.
-            FactorRetired: The kind is one of the past.
+            FactorRetired: The kind was retired.
             FactorDisabled: The kind is switched off.
             AlreadyEnrolled: An mfa_token enrolls the first authenticator only.
-            AssociationRequired: Recovery codes are for who is enrolled.
+            AssociationRequired: Recovery codes require that the user is enrolled.
             InvalidRequest: The factor refuses an option.
-            DeliveryFailed: The message was not sent, or nobody knows; the enrollment is withdrawn.
-            DestinationRefused: Nothing arrives where it was to go; likewise.
-            CofactorError: The token is not good any more, or too weak.
+            DeliveryFailed: The message was not sent, or its delivery is unknown; the enrollment is withdrawn.
+            DestinationRefused: The destination can't receive messages; the enrollment is withdrawn.
+            CofactorError: The token is no longer valid, or its authentication level is too low.
         """
         authority = Authority.of(caller)
         if alternative := RETIRED.get(request.kind):
@@ -174,9 +174,9 @@ class Authenticators:
         )
 
     async def list(self, caller: Caller) -> Sequence[Authenticator]:
-        """Return the user's authenticators as they are offered; pending ones while they can be confirmed.
+        """Return the user's authenticators in the order of offer, with pending ones that can still be confirmed.
 
-        A profile address is an authenticator only where codes by mail are on.
+        The profile's address counts as an authenticator only if codes by mail are on.
         """
         account = await self._account(caller)
         now = self._enrolling.clock.now()
@@ -197,7 +197,7 @@ class Authenticators:
         raise AuthenticatorNotFound
 
     async def rename(self, caller: Caller, authenticator_id: str, name: str) -> Authenticator:
-        """Rename an authenticator, and return it.
+        """Rename an authenticator and return it.
 
         Raises:
             AuthenticatorNotFound: The user has no such authenticator.
@@ -207,18 +207,18 @@ class Authenticators:
             return await self._decider.decide(caller, decision)
 
     async def remove(self, caller: Caller, authenticator_id: str, *, sign_out: bool = False) -> Opened:
-        """Remove an authenticator and what it is linked to; return what ends with it.
+        """Remove an authenticator and linked ones; return what ends with them.
 
         Args:
-            caller: Who asks.
-            authenticator_id: Of the authenticator.
+            caller: The caller, who acts on their own account.
+            authenticator_id: The id of the authenticator.
             sign_out: End everything that the user has open, the caller's own token too.
 
         Raises:
             AuthenticatorNotFound: The user has no such authenticator.
             AuthenticatorUndeletable: It is the profile's verified address.
-            LastAuthenticator: It is the last one, and the settings or a rule keep it.
-            InsufficientAuthentication: The token shows less than the user's authenticators reach.
+            LastAuthenticator: It is the last one, and the settings or a policy rule keep it.
+            InsufficientAuthentication: The token's level is below what the user's authenticators can reach.
         """
         authority = Authority.of(caller)
         keep_last = await self._policies.keep_last(authority.user_id)
@@ -234,10 +234,10 @@ class Authenticators:
         return Enrolled(authenticator=replaced.authenticator, show={}, recovery_codes=replaced.codes)
 
     def _check(self, request: EnrollmentRequest) -> None:
-        """Let the factor refuse bad options before anything is queued; what it makes is thrown away."""
+        """Let the factor refuse bad options before anything is queued; its result is discarded."""
         factor = self._enrolling.credentials.factor(request.kind)
         if request.kind == EMAIL and not request.destination:
-            return  # the profile's address, which is read under the lock
+            return  # this means the profile's address, which is read under the lock
         if factor is not None:
             factor.enroll(Account("", "", ""), request.destination, request.options)
 

@@ -1,4 +1,4 @@
-"""Recovery codes replaced: the old ones are dead at once, and the user is told (S30)."""
+"""Replaces recovery codes: the old ones are invalid at once, and the user is notified (S30)."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from cofactor_server.store.transactions.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The authenticator that the new codes are, and the codes."""
+    """The authenticator of the new recovery codes, and the codes."""
 
     authenticator: Authenticator
     codes: tuple[str, ...] = field(repr=False)
@@ -28,7 +28,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceRecoveryCodes:
-    """Decides new recovery codes for a user who is enrolled; there is nothing to confirm, so they are valid at once."""
+    """Decides new recovery codes for an enrolled user; they need no confirmation, so they are valid at once."""
 
     enrolling: Enrolling
     authority: Authority
@@ -40,7 +40,7 @@ class ReplaceRecoveryCodes:
         return self.authority.needs()
 
     def decide(self, work: Work) -> Replaced | CofactorError:
-        """Remove what there is, pending codes too, and make the new ones."""
+        """Remove the existing codes, pending ones too, and create new ones."""
         now = self.enrolling.clock.now()
         authority, credentials = self.authority, self.enrolling.credentials
         if refusal := authority.refusal(work, now):
@@ -76,7 +76,7 @@ class ReplaceRecoveryCodes:
 def made_valid(
     enrolling: Enrolling, work: Work, factor: Registered, user_id: str, now: int, request: EnrollmentRequest
 ) -> Replaced:
-    """Make recovery codes that are valid at once, and save them."""
+    """Create recovery codes that are valid at once, and save them."""
     made = factor.enroll(Account(user_id, "", ""), "", request.options)
     authenticator_id = id_of(RECOVERY_CODE, new_suffix(enrolling.entropy))
     codes = Authenticator(

@@ -1,4 +1,4 @@
-"""Enrollment tickets issued by operators: told once, or sent by mail (ADR-3 and ADR-25)."""
+"""Issues enrollment tickets for operators: returned once, or sent by mail (ADR-3 and ADR-25)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,12 +28,12 @@ from cofactor_server.store.transactions.work import Work
 from cofactor_server.vault.digests import sha256
 
 PAGE = "mfa/enrollment"
-"""Where a ticket is used, below the issuer (W10.2)."""
+"""The path of the enrollment page, below the issuer (W10.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A stored ticket, and the address that its letter goes to."""
+    """A stored ticket, and the address to mail it to; empty for none."""
 
     ticket: EnrollmentTicket
     address: str
@@ -41,7 +41,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Decides a ticket for a user who is there."""
+    """Decides a ticket for an existing user."""
 
     enrolling: Enrolling
     operator: str
@@ -50,16 +50,16 @@ class Issue:
 
     @property
     def needs(self) -> Needs:
-        """The user alone."""
+        """Only the user."""
         return Needs(self.new.user_id, authenticators=False)
 
     def decide(self, work: Work) -> Issued | CofactorError | None:
-        """Keep the ticket's hash, with the user's epoch; None where there is no user."""
+        """Store the ticket's hash with the user's epoch; return None if there is no such user."""
         now, new = self.enrolling.clock.now(), self.new
         user = work.user(new.user_id)
         if user is None:
             return None
-        # An address that nobody verified may be anybody's, and whoever has the letter enrolls for the user.
+        # An unverified address may belong to another person, and anyone who receives the mail can enroll as the user.
         own = user.email if user.email_verified else ""
         address = (new.email or own) if new.send_mail else ""
         if new.send_mail:
@@ -95,23 +95,23 @@ class TicketOffice:
         self._sender = sender
 
     async def issue(self, caller: Caller, operator: str, new: NewTicket) -> IssuedTicket:
-        """Issue a ticket, and send it if that is wanted.
+        """Issue a ticket, and mail it if requested.
 
         Args:
-            caller: Who asks.
-            operator: Whose word it is, for the record.
+            caller: The caller.
+            operator: The id of the operator, for the audit log.
             new: What the ticket is for.
 
         Returns:
-            The ticket, which is told here and never again.
+            The ticket, which is returned here and never again.
 
         Raises:
             Missing: There is no such user.
-            FactorDisabled: A kind is switched off, or is none that is enrolled by itself.
-            InvalidRequest: There is no address to send it to, or tickets are not sent here (S36).
-            TooManyMessages: The user gets no more mail for now.
-            DeliveryFailed: The letter was not sent, or nobody knows; the ticket is withdrawn.
-            DestinationRefused: Nothing arrives at the address; likewise.
+            FactorDisabled: A kind is switched off, or can't be enrolled on its own.
+            InvalidRequest: There is no address to send it to, or this deployment does not mail tickets (S36).
+            TooManyMessages: The user's rate limit for mail is exhausted.
+            DeliveryFailed: The mail was not sent, or its delivery is unknown; the ticket is withdrawn.
+            DestinationRefused: The address can't receive mail; the ticket is withdrawn.
         """
         self._check(new)
         ticket = new_ticket(self._enrolling.entropy)

@@ -1,4 +1,4 @@
-"""Enrollment by ticket, as its holder goes through it: asked about, begun, confirmed (ADR-3)."""
+"""Enrollment by ticket: the holder inspects the ticket, begins an enrollment, confirms it (ADR-3)."""
 
 from cofactor_server.domain.authenticators.authenticator import enrolled
 from cofactor_server.domain.authenticators.proofs import Code, PublicKeyCredential
@@ -27,7 +27,7 @@ _BETWEEN = "\n"
 
 
 class Tickets:
-    """Serves whoever holds a ticket."""
+    """Serves holders of a ticket."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Tickets:
         self._decider = decider
 
     async def offer(self, caller: Caller, ticket: str) -> TicketOffer:
-        """Return what a ticket is for; nothing is used up.
+        """Return what a ticket is for, without using it up.
 
         Raises:
-            TicketInvalid: It is no good, whyever.
-            AlreadyEnrolled: It is for a first authenticator, and the user has one.
-            TooManyRequests: The caller's source has presented too many tickets that nobody issued.
+            TicketInvalid: The ticket is invalid; the reason is not disclosed.
+            AlreadyEnrolled: The ticket is for a first authenticator, and the user has one.
+            TooManyRequests: The caller's source has presented too many tickets that were never issued.
         """
         found = await self._presented(caller, ticket)
         account = await self._records.read(queries.account, found.user_id, found.id)
@@ -74,12 +74,12 @@ class Tickets:
         """Begin an enrollment, as `Authenticators.enroll` does.
 
         Returns:
-            What names it from now on, and what its user must see.
+            A sealed reference to the enrollment, and what the client must show to the user.
 
         Raises:
-            TicketInvalid: The ticket is no good, whyever.
-            FactorDisabled: The ticket is not for this kind, or it is switched off.
-            CofactorError: As of `offer`, and of `Authenticators.enroll`.
+            TicketInvalid: The ticket is invalid; the reason is not disclosed.
+            FactorDisabled: The ticket is not for this kind, or the kind is switched off.
+            CofactorError: As `offer` and `Authenticators.enroll` raise.
         """
         found = await self._presented(caller, ticket)
         if not found.takes(request.kind):
@@ -92,19 +92,19 @@ class Tickets:
     async def confirm(
         self, caller: Caller, ticket: str, enrollment: str, proof: Code | PublicKeyCredential | None
     ) -> Confirmed | Waiting:
-        """Confirm an enrollment with its first good answer, which uses the ticket up.
+        """Confirm an enrollment with its first right answer, which uses up the ticket.
 
         Args:
-            caller: Whoever holds the ticket.
-            ticket: As it was presented.
-            enrollment: As `begin` named it.
-            proof: None where a device answers.
+            caller: The holder of the ticket.
+            ticket: The ticket as presented.
+            enrollment: The reference that `begin` returned.
+            proof: The answer; None if a device answers.
 
         Raises:
-            TicketInvalid: The ticket is no good, whyever.
-            EnrollmentGone: Nothing of this ticket waits for the answer.
-            SlowDown: It was asked too soon whether the device has answered.
-            CofactorError: The answer is wrong, or not looked at.
+            TicketInvalid: The ticket is invalid; the reason is not disclosed.
+            EnrollmentGone: No enrollment of this ticket is pending under that reference.
+            SlowDown: The caller polled too soon for the device's answer.
+            CofactorError: The answer is wrong, or was refused before verification.
         """
         found = await self._presented(caller, ticket)
         decision = Confirm(self._enrolling, self._guessing, found, caller.source, self._opened(enrollment), proof)
@@ -120,9 +120,10 @@ class Tickets:
         return Begun(authenticator_id, challenge_id)
 
     async def _presented(self, caller: Caller, ticket: str) -> EnrollmentTicket:
-        """Return a ticket that was issued once, good or not.
+        """Return a ticket that was issued at some time, valid or not.
 
-        One that nobody issued counts for its source. It can't be guessed (S36); what is bounded is how often one tries.
+        A ticket that was never issued counts against the rate limit of its source. Tickets can't be guessed (S36); this
+        bounds how often a source tries.
         """
         found = await self._records.read(tickets.presented, sha256(ticket))
         if found is not None:

@@ -1,1 +1,1 @@
-"""Who calls: clients, operators, and web origins."""
+"""Authenticates callers: clients, operators, and web origins."""

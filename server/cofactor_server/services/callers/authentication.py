@@ -1,4 +1,4 @@
-"""Turns credentials into a caller's authority."""
+"""Verifies credentials and returns the caller's authority."""
 
 from collections.abc import Set
 
@@ -19,7 +19,7 @@ from cofactor_server.vault import client_keys
 from cofactor_server.vault.digests import same, sha256
 
 REMEMBERED = 5 * SECOND
-"""How long a client that was read counts as read; every deciding transaction reads it again."""
+"""The cache TTL of a client; every deciding transaction reads the client again."""
 MOST_REMEMBERED = 10_000
 
 _NO_SECRET = sha256("")
@@ -49,21 +49,21 @@ class Callers:
         self._clients: dict[str, tuple[Client, int]] = {}
 
     async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
-        """Return the client with this id, if it authenticates itself by its own method and shows no second one.
+        """Return the client with this id, if it authenticates with its registered method and no second one.
 
-        A client that is known by its certificate has no secret, so one that sends a secret too is refused
-        (RFC 6749 section 2.3); the certificate of one that is known by its secret proves nothing about it.
+        A client that authenticates with a certificate has no secret, and is refused if it sends one too
+        (RFC 6749 section 2.3). For a client that authenticates with a secret, a certificate proves nothing.
 
         Args:
-            client_id: As the caller gave it; None is for those who sign, since what they sign names them.
-            secret: As the caller gave it; None without.
-            sans: Subject alternative names, as `Client.tls_san` has them, of the certificate that TLS verified.
-            assertion: What the caller signed (RFC 7523 section 2.2); None without.
+            client_id: The client id as sent; None for clients that sign an assertion, which names them.
+            secret: The client secret as sent; None for none.
+            sans: Subject alternative names, in the form of `Client.tls_san`, of the certificate that TLS verified.
+            assertion: The signed client assertion (RFC 7523 section 2.2); None for none.
 
         Raises:
-            InvalidClient: Unknown, a wrong secret, none where one is needed, one where the client has none, not
-                its certificate, or an assertion that is not its own, not for us, not of now, or used before.
-            Unavailable: The database is away.
+            InvalidClient: The client is unknown, its secret is wrong, missing or unexpected, the certificate is not
+                its own, or the assertion is another client's, for another audience, expired, or used before.
+            Unavailable: The database is unavailable.
         """
         client_id = client_id or (client_keys.names(assertion) if assertion else "")
         client = await self._client(client_id)
@@ -84,23 +84,23 @@ class Callers:
         raise InvalidClient
 
     def login(self, mfa_token: str) -> Login:
-        """Return the login an mfa_token stands for; see `Logins.open`."""
+        """Return the login of an mfa_token; see `Logins.open`."""
         return self._logins.open(mfa_token)
 
     def access(self, token: str) -> Access:
-        """Return what an access token for the MFA audience allows; see `AccessTokens.access`."""
+        """Return the authority of an access token for the MFA audience; see `AccessTokens.access`."""
         return self._access_tokens.access(token)
 
     def identity(self, token: str) -> Access:
-        """Return what an access token for user info allows; see `AccessTokens.identity`."""
+        """Return the authority of an access token for user info; see `AccessTokens.identity`."""
         return self._access_tokens.identity(token)
 
     def operator(self, token: str) -> Operator:
-        """Return who holds an operator's token; see `OperatorTokens.open`."""
+        """Return the operator that a token identifies; see `OperatorTokens.open`."""
         return self._operator_tokens.open(token)
 
     async def follow_switches(self) -> None:
-        """Know which factors operators have switched off; see `Switches.follow`."""
+        """Refresh which factors operators have switched off; see `Switches.follow`."""
         await self._switches.follow()
 
     async def _client(self, client_id: str) -> Client | None:

@@ -1,4 +1,4 @@
-"""Clients that prove who they are by signing: private_key_jwt (OpenID Connect Core section 9, W1.5)."""
+"""Verifies client assertions: the method private_key_jwt (OpenID Connect Core section 9, W1.5)."""
 
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.foundation.encoding import base64url
@@ -13,11 +13,11 @@ from cofactor_server.vault.digests import sha256
 
 LONGEST_LIFE = 5 * MINUTE
 LONGEST_ID = 512
-"""Characters of a `jti`."""
+"""The maximum length of a `jti`, in characters."""
 
 
 class Assertions:
-    """Checks assertions, and takes each once."""
+    """Verifies assertions, and accepts each once (replay protection)."""
 
     def __init__(self, deployment: Deployment, records: Records, clock: Clock) -> None:
         self._audiences = (deployment.issuer, deployment.token_endpoint)
@@ -25,10 +25,10 @@ class Assertions:
         self._clock = clock
 
     async def check(self, client: Client, assertion: str) -> bool:
-        """Whether the client signed this assertion for us just now, and it is presented for the first time.
+        """Whether the assertion is signed by the client for this server, is current, and was not used before.
 
         Raises:
-            Unavailable: The database is away: whether the assertion was used is not known.
+            Unavailable: The database is unavailable, so it is unknown whether the assertion was used.
         """
         try:
             claims = client_keys.verify(client.jwks, assertion)
@@ -37,14 +37,14 @@ class Assertions:
         expires_at = self._until(client, claims)
         if not expires_at:
             return False
-        # A digest, so that what a client picks as its id is never long; of the client's own ids only.
+        # A digest bounds the length of the `jti` that a client chooses; it is unique per client.
         token_id = f"assertion:{base64url(sha256(str(claims['jti'])))}"
         return await self._records.change(accounts.spend, client.id, token_id, expires_at + CLOCK_LEEWAY)
 
     def _until(self, client: Client, claims: dict[str, object]) -> int:
-        """Return when the assertion expires, in microseconds; 0 where what it says does not hold.
+        """Return when the assertion expires, in microseconds; 0 if a claim is invalid.
 
-        `aud` is one text: of several audiences another one could present the assertion here (ADR-25).
+        `aud` must be a single string: with several audiences, another one could present the assertion here (ADR-25).
         """
         jti = claims.get("jti")
         if claims.get("iss") != client.id or claims.get("sub") != client.id or claims.get("aud") not in self._audiences:
@@ -64,7 +64,7 @@ class Assertions:
 
 
 def _instant(value: object) -> int:
-    """Return a NumericDate (RFC 7519 section 2) in microseconds; raise ValueError for what is none of this age."""
+    """Return a NumericDate (RFC 7519 section 2) in microseconds; raise ValueError if it is invalid or too large."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
         return int(value * SECOND)
     raise ValueError

@@ -1,4 +1,4 @@
-"""Tokens that operators call with: minted by whoever can read the keyring, good for a bounded time (ADR-5)."""
+"""Bearer tokens for operators: minted by anyone who can read the keyring, valid for a bounded time (ADR-5)."""
 
 from collections.abc import Collection
 
@@ -25,7 +25,7 @@ _decode = msgspec.msgpack.Decoder(_Content).decode
 
 
 class OperatorTokens:
-    """Mints and opens them."""
+    """Mints and opens operator tokens."""
 
     def __init__(self, sealer: TokenSealer, clock: Clock, entropy: Entropy) -> None:
         self._sealer = sealer
@@ -33,15 +33,15 @@ class OperatorTokens:
         self._entropy = entropy
 
     def mint(self, role: Role, life: int, scopes: Collection[str] = ()) -> tuple[str, Operator]:
-        """Return a token, which is told here and never again, and what it is good for.
+        """Return a token, which is never shown again, and the operator that it identifies.
 
         Args:
-            role: Whose word it carries.
-            life: Microseconds.
-            scopes: Fewer than the role's; none for all of them.
+            role: The operator's role.
+            life: The lifetime in microseconds.
+            scopes: A subset of the role's scopes; empty for all of them.
 
         Raises:
-            InvalidRequest: The time is out of bounds, or a scope is not the role's.
+            InvalidRequest: The lifetime is out of bounds, or a scope is not one of the role's.
         """
         if not SHORTEST_TOKEN <= life <= LONGEST_TOKEN:
             hours = LONGEST_TOKEN // SECOND // 3_600
@@ -59,11 +59,11 @@ class OperatorTokens:
         return self._sealer.seal(PURPOSE, _encode(content)), operator
 
     def open(self, token: str) -> Operator:
-        """Return who holds a token.
+        """Return the operator that a token identifies.
 
         Raises:
-            BearerInvalid: It is no token of an operator, of this issuer.
-            OperatorTokenExpired: Its time is over.
+            BearerInvalid: It is not an operator token of this issuer.
+            OperatorTokenExpired: The token has expired.
         """
         try:
             content = _decode(self._sealer.open(PURPOSE, token))
@@ -71,6 +71,6 @@ class OperatorTokens:
             raise BearerInvalid from None
         if self._clock.now() >= content.expires_at:
             raise OperatorTokenExpired
-        # What a role may do is said by this version, whichever one minted the token.
+        # This version decides the scopes of a role, no matter which version minted the token.
         scopes = SCOPES_OF[content.role].intersection(content.scopes)
         return Operator(content.id, content.role, scopes, content.expires_at)

@@ -1,4 +1,4 @@
-"""Origins of web pages that may read what is answered to clients (CORS); none but those that an operator gave."""
+"""Decides which web origins may read responses to clients (CORS): only those that an operator registered."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ REMEMBERED = 5 * SECOND
 
 
 class Origins:
-    """Tells whose an origin is; what clients have is read anew after some seconds."""
+    """Looks up the clients of an origin, in a cache that is refreshed after `REMEMBERED`."""
 
     def __init__(self, records: Records, clock: Clock) -> None:
         self._records = records
@@ -21,10 +21,10 @@ class Origins:
         self._good_until = 0
 
     async def allows(self, origin: str, client_id: str) -> bool:
-        """Whether a client has an origin; any client, where none is named.
+        """Whether an origin is registered for a client, or for any client if `client_id` is empty.
 
         Raises:
-            Unavailable: The database is away, and was since the start.
+            Unavailable: The database is unavailable, and has been since the start.
         """
         now = self._clock.now()
         if now >= self._good_until:
@@ -33,7 +33,7 @@ class Origins:
             except Unavailable:
                 if not self._good_until:
                     raise
-                # A page that may not read the answer would not hear that the database is away.
+                # Keep the old entries: a page that may not read the response could not see that the database is down.
             self._good_until = now + REMEMBERED
         owners = self._owners.get(origin, frozenset())
         return client_id in owners if client_id else bool(owners)

@@ -1,1 +1,1 @@
-"""Devices that answer pushes: pairing, signed calls, prompts, and the Guardian wire."""
+"""Devices that answer pushes: pairing, signed calls, prompts, and the Guardian wire protocol."""

@@ -1,4 +1,4 @@
-"""Devices: one pairs with the secret of an enrollment, and from then on signs what it asks (ADR-17, ADR-20)."""
+"""Serves devices: a device pairs with the secret of an enrollment, then signs its calls (ADR-17, ADR-20)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ NONCE = "device_nonce"
 
 
 class Nonce(msgspec.Struct, frozen=True, array_like=True):
-    """What a nonce carries, sealed: nothing is stored until one is used."""
+    """The sealed content of a nonce: the server stores nothing until the nonce is used."""
 
     id: str
     expires_at: int
@@ -43,7 +43,7 @@ class Nonce(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class UseNonce:
-    """Decides whether a device's signed call is good, and that it is so once."""
+    """Decides whether a device's signed call is valid, and accepts it once (replay protection)."""
 
     pairing: Pairing
     device: Device
@@ -53,11 +53,11 @@ class UseNonce:
 
     @property
     def needs(self) -> Needs:
-        """The user's authenticators, and whether the nonce is used."""
+        """The user's authenticators, and whether the nonce has been used."""
         return Needs(self.device.user_id, token_id=self.nonce.id)
 
     def decide(self, work: Work) -> Authenticator | CofactorError:
-        """Use the nonce up, and return the device's authenticator."""
+        """Use up the nonce, and return the device's authenticator."""
         pairing, device, now = self.pairing, self.device, self.pairing.clock.now()
         user = work.user(device.user_id)
         found = pairing.holder(work.authenticators(device.user_id), device)
@@ -71,7 +71,7 @@ class UseNonce:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Decides where a device is reached from now on."""
+    """Decides a change of a device's push address."""
 
     call: UseNonce
     address: push.PushAddress | None
@@ -82,7 +82,7 @@ class Update:
         return self.call.needs
 
     def decide(self, work: Work) -> CofactorError | None:
-        """Keep the new address."""
+        """Store the new address."""
         found = self.call.decide(work)
         if isinstance(found, CofactorError):
             return found
@@ -97,7 +97,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Decides that a device is given up, with its one-time passwords."""
+    """Decides the removal of a device, with its one-time passwords."""
 
     call: UseNonce
 
@@ -107,9 +107,9 @@ class Remove:
         return self.call.needs
 
     def decide(self, work: Work) -> CofactorError | None:
-        """Remove it, unless the user would then be without a second factor.
+        """Remove the device, unless the user would then have no second factor.
 
-        Who finds a device unlocked could else open the way for whoever knows the password to enroll another one.
+        Otherwise a person who finds the device unlocked could let an attacker with the password enroll another one.
         """
         found = self.call.decide(work)
         if isinstance(found, CofactorError):
@@ -118,7 +118,11 @@ class Remove:
 
 
 def give_up(work: Work, device: Authenticator, now: int) -> CofactorError | None:
-    """Remove a device on its own authority, with its one-time passwords, and return why it can't be; None if it was."""
+    """Remove a device on its own authority, with its one-time passwords.
+
+    Returns:
+        Why the device can't be removed; None if it was.
+    """
     change = removal(linked(work, device), work.authenticators(device.user_id))
     if change.is_last:
         return InsufficientAuthentication()
@@ -131,7 +135,7 @@ def give_up(work: Work, device: Authenticator, now: int) -> CofactorError | None
 
 
 class Devices:
-    """Pairs devices, tells whether it is one of them that calls, and does what they ask for themselves."""
+    """Pairs devices, authenticates their calls, and serves calls about the device itself."""
 
     def __init__(
         self,
@@ -154,15 +158,15 @@ class Devices:
         """Pair a device with the enrollment whose secret it read, once.
 
         Args:
-            caller: Nobody in particular: who has the secret may pair.
-            secret: As the enrollment's QR code carries it.
-            statement: Signed with the key it brings.
+            caller: Any caller: a device that has the secret may pair.
+            secret: The pairing secret from the enrollment's QR code.
+            statement: The device's statement, signed with the key that it contains.
 
         Raises:
-            PairingNotFound: No enrollment waits for this secret.
-            DeviceInvalid: The statement is not one, or not signed with its own key.
-            AuthenticatorRegistered: The key is another device's.
-            TooManyAuthenticators: The user holds as many as allowed.
+            PairingNotFound: No enrollment is pending for this secret.
+            DeviceInvalid: The statement is malformed, or not signed with the key that it contains.
+            AuthenticatorRegistered: The key belongs to another device.
+            TooManyAuthenticators: The user has the maximum number of authenticators.
         """
         digest = push.secret_digest(secret).hex()
         found = await self._records.read(queries.pairing, digest)
@@ -174,18 +178,18 @@ class Devices:
             return await self._decider.decide(owner, Pair(self._pairing, digest, challenge, statement))
 
     def nonce(self) -> tuple[str, int]:
-        """Return a nonce for one signed call, and when it expires."""
+        """Return a nonce for one signed call, and the time at which it expires."""
         pairing = self._pairing
         made = Nonce(new_id(pairing.entropy, "nonce-"), pairing.clock.now() + NONCE_LIFE)
         return self._sealer.seal(NONCE, msgspec.msgpack.encode(made)), made.expires_at
 
     async def known(self, caller: Caller, statement: Signed) -> Caller:
-        """Return a device that answers a challenge, as the caller that it is.
+        """Return the caller, authenticated as the device that answers a challenge.
 
-        What it answers is for `services.answering` to judge; a stranger gets no further than this, and counts nothing.
+        `services.challenges.answers` decides the answer itself. An unknown caller is refused here and uses no budget.
 
         Raises:
-            DeviceInvalid: The statement is not an answer that one of our devices signed.
+            DeviceInvalid: The statement is not an answer signed by a paired device.
         """
         said = _parsed(statement, push.Answer)
         device = Device(said.user, said.device)
@@ -193,7 +197,7 @@ class Devices:
         return replace(caller, device=device)
 
     async def update(self, caller: Caller, statement: Signed) -> None:
-        """Change where a device is reached.
+        """Change a device's push address.
 
         Raises:
             DeviceInvalid: See `UseNonce`.
@@ -208,19 +212,19 @@ class Devices:
 
         Raises:
             DeviceInvalid: See `UseNonce`.
-            InsufficientAuthentication: It is the last one of its user: removing that takes a login.
+            InsufficientAuthentication: It is the user's last authenticator: removing that one takes a login.
         """
         owner, call = await self._call(caller, _parsed(statement, push.Remove), statement)
         with self._decider.under_way(owner):
             await self._decider.decide(owner, Remove(call))
 
     async def watch(self, caller: Caller, statement: Signed) -> AsyncGenerator[DeviceEvent, None]:
-        """Yield the prompts that wait for a device, now and as they come and go, for as long as it is the user's.
+        """Yield a device's pending prompts, then every new and withdrawn one, for as long as the device is usable.
 
         Raises:
-            DeviceInvalid: See `UseNonce`; later, that the device was removed, disabled, or its user blocked.
-            TooManyRequests: Five streams of this device are open, or as many as may be in this process.
-            Unavailable: The database is away.
+            DeviceInvalid: See `UseNonce`; later: the device was removed or disabled, or its user was blocked.
+            TooManyRequests: Five streams of this device are open, or this process has its maximum number of streams.
+            Unavailable: The database is unavailable.
         """
         owner, call = await self._call(caller, _parsed(statement, push.Watch), statement)
         with self._decider.under_way(owner):
@@ -243,11 +247,11 @@ class Devices:
                 shown = waiting
 
     async def close(self) -> None:
-        """Stop looking; no device watches any more."""
+        """Stop polling the database, and end every device's stream."""
         await self._watchers.close()
 
     async def _call(self, caller: Caller, said: push.Call, statement: Signed) -> tuple[Caller, UseNonce]:
-        """Return a device's call as something to decide; before, nothing that a stranger sends is queued."""
+        """Return a device's call as a decision; the signature is checked first, so no stranger's call is queued."""
         device = Device(said.user, said.device)
         await self._expect(device, said.issuer, statement)
         try:

@@ -1,7 +1,7 @@
-"""Devices that run a Guardian app: they enroll by ticket and answer by transaction token (W13).
+"""Serves devices that run a Guardian app: they enroll by ticket and answer by transaction token (W13).
 
-Tokens name the row they are for, and count only by their hash, which is in that row; only then the device's signature
-is looked at, with the key that was enrolled (ADR-17). What they ask is decided as for every other device.
+A token names its row and is valid only if its hash matches the one in that row. After that, the device's signature is
+verified with the enrolled key (ADR-17). The calls themselves are decided as for every other device.
 """
 
 from collections.abc import Callable
@@ -51,12 +51,12 @@ from cofactor_server.store.transactions.work import Work
 from cofactor_server.vault.digests import same
 
 DPOP = "dpop-"
-"""Begins the name under which a proof counts as used."""
+"""Prefix of the id under which a used DPoP proof is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """A prompt that waits, read before the lock: what it is about, and whom it was sent to, never change."""
+    """A pending prompt, read before the lock: its subject and its recipient never change."""
 
     challenge: Challenge
     account: Authenticator
@@ -67,7 +67,7 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Decides an answer that a device of this wire signed: once, unlike an answer over gRPC."""
+    """Decides a signed answer of a Guardian device. It is accepted once, unlike an answer over gRPC."""
 
     answer: AnswerOnDevice
 
@@ -77,7 +77,7 @@ class Resolve:
         return self.answer.needs
 
     def decide(self, work: Work) -> CofactorError | None:
-        """Decide it while the prompt waits."""
+        """Decide the answer while the prompt is pending."""
         challenge = work.challenge(self.answer.device.user_id, self.answer.named.id)
         if refusal := _over(challenge, self.answer.answering.clock.now()):
             return refusal
@@ -86,19 +86,19 @@ class Resolve:
             return TransactionNotFound()
         if isinstance(standing, CofactorError):
             return standing
-        # Its login may have ended another way: then nothing was decided.
+        # Its login may have ended in another way: then the answer decided nothing.
         answered = work.challenge(self.answer.device.user_id, self.answer.named.id)
         return None if answered is not None and answered.answered_at is not None else TransactionNotFound()
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Decides what a device account is called, and where it is reached."""
+    """Decides a change of a device account's name, identifier or push address."""
 
     pairing: Pairing
     device: Device
     check: Callable[[PushCredential, int], None]
-    """Raises DeviceInvalid where the call is not the device's."""
+    """Raises DeviceInvalid if the call is not the device's."""
     change: DeviceAccountChange
 
     @property
@@ -107,7 +107,7 @@ class Change:
         return Needs(self.device.user_id)
 
     def decide(self, work: Work) -> DeviceAccount | CofactorError:
-        """Keep what changes."""
+        """Store the changed fields."""
         found = _own(work, self.pairing, self.device, self.check)
         if isinstance(found, CofactorError):
             return found
@@ -125,7 +125,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Decides that a device is given up, with its one-time passwords."""
+    """Decides the removal of a device, with its one-time passwords."""
 
     pairing: Pairing
     device: Device
@@ -137,14 +137,14 @@ class Remove:
         return Needs(self.device.user_id)
 
     def decide(self, work: Work) -> CofactorError | None:
-        """Remove it, unless the user would then be without a second factor."""
+        """Remove the device, unless the user would then have no second factor."""
         found = _own(work, self.pairing, self.device, self.check)
         return found if isinstance(found, CofactorError) else give_up(work, found[0], self.pairing.clock.now())
 
 
 @dataclass(frozen=True, slots=True)
 class UseProof:
-    """Decides that a DPoP proof was not used before, and uses it up."""
+    """Decides whether a DPoP proof is new, and marks it as used (replay protection)."""
 
     pairing: Pairing
     prompted: Prompted
@@ -152,7 +152,7 @@ class UseProof:
 
     @property
     def needs(self) -> Needs:
-        """The prompt, and whether the proof is used."""
+        """The prompt, and whether the proof has been used."""
         challenge = self.prompted.challenge
         return Needs(challenge.user_id, challenge_id=challenge.id, token_id=self._name)
 
@@ -161,7 +161,7 @@ class UseProof:
         return DPOP + self.proof.jti_sha256.hex()
 
     def decide(self, work: Work) -> Challenge | CofactorError:
-        """Return the prompt while it waits."""
+        """Return the prompt while it is pending."""
         named = self.prompted.challenge
         user, challenge = work.user(named.user_id), work.challenge(named.user_id, named.id)
         if challenge is None or user_refusal(user, named.epoch):
@@ -176,7 +176,7 @@ class UseProof:
 
 
 class DeviceAccounts:
-    """Enrolls devices, hears what they decide, and does what they ask for themselves."""
+    """Enrolls Guardian devices, takes their answers, and serves calls about the device account itself."""
 
     def __init__(self, *, pairing: Pairing, records: Records, decider: Decider) -> None:
         deployment = pairing.deployment
@@ -190,11 +190,11 @@ class DeviceAccounts:
         """Enroll a device with the ticket that it read, once.
 
         Raises:
-            FactorDisabled: The strict profile takes no device that only approves or denies.
-            InvalidRequest: The key is not one that is taken.
-            PairingNotFound: No enrollment waits for this ticket.
-            AuthenticatorRegistered: The key is another device's.
-            TooManyAuthenticators: The user holds as many as allowed.
+            FactorDisabled: The strict profile accepts no device that only approves or denies.
+            InvalidRequest: The key's type or size is not accepted.
+            PairingNotFound: No enrollment is pending for this ticket.
+            AuthenticatorRegistered: The key belongs to another device.
+            TooManyAuthenticators: The user has the maximum number of authenticators.
         """
         if self._deployment.strict:
             raise FactorDisabled
@@ -232,9 +232,9 @@ class DeviceAccounts:
         """Approve or deny the prompt that a transaction token is for, once.
 
         Raises:
-            TransactionNotFound: No prompt waits for this token: unknown, answered, replaced.
-            TransactionExpired: The prompt's time is over.
-            DeviceInvalid: The answer is not the device's, or not to this prompt.
+            TransactionNotFound: No prompt is pending for this token: it is unknown, answered or replaced.
+            TransactionExpired: The prompt has expired.
+            DeviceInvalid: The answer is not the device's, or not for this prompt.
         """
         prompted = await self._prompted(token)
         device = Device(prompted.account.user_id, prompted.account.id)
@@ -248,7 +248,7 @@ class DeviceAccounts:
         """Change a device account, and return it.
 
         Raises:
-            AuthenticatorNotFound: There is no such device account, or it is not the token's.
+            AuthenticatorNotFound: There is no such device account, or the token belongs to another one.
             DeviceInvalid: The token is not the device's.
         """
         device, check = await self._calling(token, change.id)
@@ -260,9 +260,9 @@ class DeviceAccounts:
         """Remove a device account.
 
         Raises:
-            AuthenticatorNotFound: There is no such device account, or it is not the token's.
+            AuthenticatorNotFound: There is no such device account, or the token belongs to another one.
             DeviceInvalid: The token is not the device's.
-            InsufficientAuthentication: It is the last one of its user: removing that takes a login.
+            InsufficientAuthentication: It is the user's last authenticator: removing that one takes a login.
         """
         device, check = await self._calling(token, account_id)
         owner = replace(caller, device=device)
@@ -270,12 +270,12 @@ class DeviceAccounts:
             await self._decider.decide(owner, Remove(self._pairing, device, check))
 
     async def consent(self, caller: Caller, consent_id: str, token: str, proof: str) -> RichConsent:
-        """Return what the login behind a prompt asks for.
+        """Return the details of the login that a prompt is about.
 
         Raises:
-            TransactionNotFound: No prompt waits for this token, or the consent is not the token's.
-            TransactionExpired: The prompt's time is over.
-            DeviceInvalid: The proof is not the device's, not for this, or was used before.
+            TransactionNotFound: No prompt is pending for this token, or the consent id is not the token's.
+            TransactionExpired: The prompt has expired.
+            DeviceInvalid: The proof is not the device's, not for this request, or was used before.
         """
         prompted = await self._prompted(token)
         if consent_id != prompted.challenge.id:
@@ -305,7 +305,7 @@ class DeviceAccounts:
         )
 
     async def _prompted(self, token: str) -> Prompted:
-        """Return the prompt a transaction token was issued for, while it waits; a stranger gets no further."""
+        """Return the pending prompt that a transaction token was issued for; other tokens are refused here."""
         try:
             user_id, challenge_id = guardian.route(token)
         except ValueError:
@@ -328,7 +328,7 @@ class DeviceAccounts:
         return Prompted(challenge, held, kept, kept.account, transaction)
 
     async def _calling(self, token: str, account_id: str) -> tuple[Device, Callable[[PushCredential, int], None]]:
-        """Return the device that calls, and how to check under the lock that it does; it is checked here as well."""
+        """Return the calling device, and the check to repeat under the lock; the check also runs here."""
         try:
             named, user_id, check = self._claimed(token)
         except ValueError:
@@ -348,10 +348,10 @@ class DeviceAccounts:
         return device, check
 
     def _claimed(self, token: str) -> tuple[str, str, Callable[[PushCredential, int], None]]:
-        """Return the device account and the user that a token names, and what tells whether it may.
+        """Return the device account and the user that a token names, and the check that verifies the token.
 
         Raises:
-            ValueError: It is neither an issued token nor a JWT.
+            ValueError: The token is neither an issued token nor a JWT.
         """
         if "." not in token:
             user_id, account_id = guardian.route(token)
@@ -385,7 +385,7 @@ def _key(new: NewDeviceAccount) -> bytes:
 
 
 def _over(challenge: Challenge | None, now: int) -> CofactorError | None:
-    """Return why a prompt waits no more; None while it does."""
+    """Return why a prompt is no longer pending; None while it is."""
     if challenge is None or challenge.state is not ChallengeState.PENDING:
         return TransactionNotFound()
     return TransactionExpired() if now >= challenge.expires_at else None
@@ -394,7 +394,7 @@ def _over(challenge: Challenge | None, now: int) -> CofactorError | None:
 def _own(
     work: Work, pairing: Pairing, device: Device, check: Callable[[PushCredential, int], None]
 ) -> tuple[Authenticator, PushCredential, guardian.Device] | CofactorError:
-    """Return a device's authenticator and what is kept of it, under the lock, if it is the device that calls."""
+    """Return the device's authenticator and stored credential, read under the lock, if that device is the caller."""
     now = pairing.clock.now()
     user = work.user(device.user_id)
     held = pairing.holder(work.authenticators(device.user_id), device)
@@ -418,6 +418,6 @@ def _address(target: PushTarget) -> PushAddress:
 
 
 def _twin(barcode_uri: str) -> OtpTwin:
-    """Return the parameters of one-time passwords, which an authenticator app would read from the barcode."""
+    """Return the parameters of the one-time passwords that an authenticator app would read from the barcode."""
     said = {name: values[0] for name, values in parse_qs(urlsplit(barcode_uri).query).items()}
     return OtpTwin(said["secret"], said["algorithm"], int(said["digits"]), int(said["period"]))

@@ -1,4 +1,4 @@
-"""A device paired with the enrollment whose secret it read (ADR-17)."""
+"""Pairs a device with the enrollment whose secret it read (ADR-17)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from cofactor_server.store.transactions.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What deciding about devices takes."""
+    """The collaborators of every decision about devices."""
 
     deployment: Deployment
     answering: Answering
@@ -36,11 +36,11 @@ class Pairing:
     entropy: Entropy
 
     def holder(self, mine: Iterable[Authenticator], device: Device) -> Authenticator | None:
-        """Return a device's authenticator while it may be used; None otherwise."""
+        """Return a device's authenticator if it is usable; None otherwise."""
         return next((a for a in mine if a.id == device.authenticator_id and a.kind == PUSH and a.usable()), None)
 
     def credential(self, authenticator: Authenticator) -> PushCredential | None:
-        """Return what is kept of a device; None while nothing has paired, or where push is off."""
+        """Return a device's stored credential; None before a device has paired, or if push is off."""
         credentials = self.answering.credentials
         factor = credentials.factor(PUSH)
         if factor is None:
@@ -49,7 +49,7 @@ class Pairing:
         return kept if isinstance(kept, PushCredential) and kept.key else None
 
     def expected(self, challenge: Challenge) -> PushExpected:
-        """Return what is kept of a prompt on a device.
+        """Return the stored expectation of a prompt on a device.
 
         Raises:
             DeviceInvalid: Push is off.
@@ -62,7 +62,7 @@ class Pairing:
         return kept
 
     def sealed(self, authenticator: Authenticator, kept: PushCredential) -> bytes:
-        """Return what is kept of a device, as it is stored.
+        """Return a device's credential, encoded and sealed for storage.
 
         Raises:
             DeviceInvalid: Push is off.
@@ -74,7 +74,7 @@ class Pairing:
         return credentials.seal(authenticator.user_id, authenticator.id, factor.encode(kept))
 
     def signed_by(self, authenticator: Authenticator | None, issuer: str, signed: Signed) -> bool:
-        """Whether a statement is one for this deployment that the device of an authenticator signed."""
+        """Whether an authenticator's device signed a statement for this deployment."""
         kept = self.credential(authenticator) if authenticator is not None else None
         return (
             kept is not None
@@ -85,23 +85,23 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Decides a pairing: the enrollment's challenge is answered, and the device gets one-time passwords besides."""
+    """Decides a pairing: answers the enrollment's challenge, and adds one-time passwords to the device."""
 
     pairing: Pairing
     digest: str
-    """Of the pairing secret; the authenticator is known by it until it is used."""
+    """The digest of the pairing secret; it identifies the authenticator until the secret is used."""
     named: Challenge
-    """The enrollment's, as it was read before the lock: its client and login never change."""
+    """The enrollment's challenge, as read before the lock: its client and login never change."""
     statement: Signed | Ticket
 
     @property
     def needs(self) -> Needs:
-        """The challenge, its authenticator, its client, and whether its login is over."""
+        """The challenge, its authenticator, its client, and whether its login has ended."""
         named = self.named
         return Needs(named.user_id, client_id=named.client_id, token_id=named.login_id, challenge_id=named.id)
 
     def decide(self, work: Work) -> Paired | CofactorError:
-        """Pair the device if its enrollment still waits, and if it proves to hold the key it brings."""
+        """Pair the device if its enrollment is still pending and the device proves possession of its key."""
         answering, now = self.pairing.answering, self.pairing.clock.now()
         named, user = self.named, work.user(self.named.user_id)
         challenge, client = work.challenge(named.user_id, named.id), work.client(named.client_id)
@@ -122,25 +122,26 @@ class Pair:
         if refusal := activated(work, proven, trail, now):
             return refusal
         answering.settle(work, challenge, proven.authenticator, proven, trail, now)
-        if challenge.by_ticket:  # there is no login that would be spent when it redeems this
+        if challenge.by_ticket:  # no login redeems this challenge, so the ticket is used up here
             work.spend(user.id, challenge.login_id, now + TICKET_LIFE)
         account = self.pairing.deployment.account(user)
         return Paired(authenticator.id, user.id, account.issuer_label, account.label, otp)
 
     def _waiting(self, work: Work, challenge: Challenge, now: int) -> Authenticator | None:
-        """Return the enrollment that waits for this secret, under the lock; None if it does no more."""
+        """Return the enrollment pending for this secret, read under the lock; None if it is no longer pending."""
         if challenge.standing(now) is not Standing.PENDING:
             return None
         mine = work.authenticators(challenge.user_id)
         found = next((a for a in mine if a.id == challenge.authenticator_id), None)
         if found is None or found.unique_ref != self.digest or not found.pending_for(challenge.login_id, now):
             return None
-        # The token that began this is not shown here, and may have come from what its owner has removed since.
+        # The token that began this enrollment is not presented here. It may have come from an authenticator that the
+        # user has removed since.
         lost = not challenge.by_ticket and work.has_lost(challenge.user_id, found.created_at, challenge.login_id)
         return None if lost else found
 
     def _with_twin(self, work: Work, user: User, proven: Proven, now: int) -> tuple[Proven, dict[str, str]]:
-        """Add the one-time passwords of the device, linked to it, where authenticator apps are on."""
+        """Add the device's one-time passwords as a linked authenticator, if authenticator apps are on."""
         pairing = self.pairing
         credentials = pairing.answering.credentials
         factor = credentials.factor(TOTP)

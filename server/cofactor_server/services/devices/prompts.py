@@ -1,4 +1,4 @@
-"""What devices that listen are told: the prompts that wait for them (ADR-20)."""
+"""Reads the pending prompts that listening devices receive (ADR-20)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -19,7 +19,7 @@ Seen: TypeAlias = tuple[WaitingPrompt, ...] | None
 
 
 class DeviceView:
-    """What devices that listen look at: the prompts that wait, or None for a device that is nobody's any more."""
+    """The view of listening devices: their pending prompts, or None for a device that is no longer usable."""
 
     def __init__(self, records: Records, statements: Statements, credentials: Credentials, clock: Clock) -> None:
         self._records = records
@@ -32,12 +32,12 @@ class DeviceView:
         """Return the id of the device's user."""
         return key.user_id
 
-    def due(self, key: Device, value: Seen) -> int | None:  # noqa: ARG002 - it takes what a View takes
-        """Return when the next prompt expires; None where none waits."""
+    def due(self, key: Device, value: Seen) -> int | None:  # noqa: ARG002 - the signature is that of `View`
+        """Return the time at which the next prompt expires; None if none is pending."""
         return min((prompt.expires_at for prompt in value or ()), default=None)
 
     async def look(self, keys: Sequence[Device]) -> Mapping[Device, Seen]:
-        """Read what waits for devices; see `View.look`."""
+        """Read the pending prompts of devices; see `View.look`."""
         names = {(key.user_id, key.authenticator_id): key for key in keys}
         found = await self._records.read(prompts.waiting, self._statements, names.keys())
         seen = {names[name]: self._seen(waiting) for name, waiting in found.items()}
@@ -46,7 +46,7 @@ class DeviceView:
         return seen
 
     async def suspects(self, keys: Sequence[Device]) -> Iterable[Device]:
-        """Return those that had or have something to answer, or are not usable any more; see `View.suspects`."""
+        """Return devices that had or have a prompt to answer, or are no longer usable; see `View.suspects`."""
         self._prompted.intersection_update(keys)
         names = {(key.user_id, key.authenticator_id): key for key in keys}
         found = await self._records.read(prompts.prompted, self._statements, names.keys())

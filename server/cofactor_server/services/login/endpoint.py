@@ -1,4 +1,4 @@
-"""The Token endpoint: a grant in, one of three outcomes out."""
+"""The token endpoint: exchanges a grant for one of three outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -84,12 +84,12 @@ class Tokens:
         """Exchange a grant.
 
         Args:
-            caller: Who asks; the client is authenticated.
-            grant: What is exchanged.
-            request_id: Makes repeating safe after a lost reply (ADR-16); empty for none.
+            caller: The caller, with an authenticated client.
+            grant: The grant to exchange.
+            request_id: The idempotency key, which makes a retry safe after a lost reply (ADR-16); empty for none.
 
         Raises:
-            CofactorError: The reason is in W8; `errors.TABLE` has them all.
+            CofactorError: W8 lists the reasons; `errors.TABLE` has all of them.
         """
         client = _client(caller)
         grant_type = grant.grant_type
@@ -120,11 +120,11 @@ class Tokens:
                     return await self._webauthn(caller, client, grant, request_id)
 
     def json_web_keys(self) -> Sequence[Mapping[str, str]]:
-        """Return the public keys, RFC 7517."""
+        """Return the public signing keys as JSON Web Keys (RFC 7517)."""
         return self._signer.public_jwks()["keys"]
 
     async def revoke(self, caller: Caller, token: str) -> None:
-        """Revoke a token of this client (RFC 7009); others are left alone, without telling."""
+        """Revoke a token of this client (RFC 7009); another client's token is ignored without an error."""
         client = _client(caller)
         browser = self._browsers.opened(token)
         if browser is None:
@@ -133,15 +133,15 @@ class Tokens:
             await self._records.change(accounts.forget_browser, browser)
 
     async def introspect(self, caller: Caller, token: str) -> Introspection:
-        """Return what a token says to this client (RFC 7662)."""
+        """Introspect a token on behalf of this client (RFC 7662)."""
         return await self._states.introspect(_client(caller), token)
 
     async def allows_origin(self, origin: str, client_id: str) -> bool:
-        """Whether pages of an origin may read what is answered to a client, or to any where none is named."""
+        """Whether pages of an origin may read responses to a client, or to any client if `client_id` is empty."""
         return await self._origins.allows(origin, client_id)
 
     async def user_info(self, caller: Caller) -> UserInfo:
-        """Return who the user of the caller's access token is (OpenID Connect Core section 5.3)."""
+        """Return the claims about the user of the caller's access token (OpenID Connect Core section 5.3)."""
         if caller.access is None:
             raise AccessTokenInvalid
         return await self._states.user_info(caller.access)

@@ -1,6 +1,6 @@
-"""Decisions explained: what a login would be asked for, by whose word, and where every counter stands.
+"""Explains login decisions: what a login would require, which rule decides it, and the state of every budget.
 
-It reads what logins read, through the same code where that decides anything, and writes nothing.
+An explanation reads the same data as a login, uses the same code for every decision, and writes nothing.
 """
 
 from cofactor_server.domain.authenticators.authenticator import State, enrolled
@@ -55,7 +55,7 @@ from cofactor_server.store.repositories.queries import Account
 
 
 class Explaining:
-    """Tells what would follow a right first factor."""
+    """Explains what a login would require after a correct first factor."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
@@ -83,16 +83,16 @@ class Explaining:
         self._clock = clock
 
     async def explain(self, caller: Caller, asked: DecisionQuestion) -> Explanation:
-        """Explain a login that nobody attempts.
+        """Explain a hypothetical login.
 
         Args:
-            caller: A client that may manage users, or nobody: then the operator asks, who may name any realm.
+            caller: A client that may manage users; without a client, the operator asks and may name any realm.
             asked: The login.
 
         Raises:
             NotFound: There is no such user or client.
-            RealmUnknown: The caller, or the client, has nothing to do with the realm.
-            CofactorError: What the login would be refused for before any policy.
+            RealmUnknown: The realm is not one of the caller's, or not one of the client's.
+            CofactorError: The reason why the login would be refused before any policy applies.
         """
         client, account = await self._parties(caller, asked)
         user, is_enrolled, now = account.user, enrolled(account.authenticators), self._clock.now()
@@ -139,7 +139,7 @@ class Explaining:
         )
 
     async def _parties(self, caller: Caller, asked: DecisionQuestion) -> tuple[Client, Account]:
-        """Return the client and the user of a login, both within the caller's reach."""
+        """Return the client and the user of a login, after checking that the caller may ask about both."""
         realm = asked.realm or self._deployment.default_realm
         if caller.client is not None:
             self._check_realm(caller.client, realm)
@@ -231,7 +231,7 @@ _WORDS = {
 
 
 def _guesses(guard: Guard, *, known: bool, now: int) -> tuple[BudgetStanding, ...]:
-    """Return the guess budgets of an authenticator (ADR-9)."""
+    """Return the budgets for failed codes of an authenticator (ADR-9)."""
     strangers = FAILED_CODES.quota("failed-codes-of-strangers", guard.stranger_full_at, now)
     owners = FAILED_CODES.quota("failed-codes-of-known-sources", guard.known_full_at, now)
     daily = replace(guard, stranger_full_at=0).wait(known=False, now=now)
@@ -251,7 +251,7 @@ def _guesses(guard: Guard, *, known: bool, now: int) -> tuple[BudgetStanding, ..
 
 
 def _messages(user: User, *, known: bool, now: int) -> tuple[BudgetStanding, ...]:
-    """Return the budgets of messages to a user; none of them stands before a login that needs no message."""
+    """Return a user's message budgets; none of them stops a login that needs no message."""
     kept = (
         ("phone-messages", PHONE_SENDS, user.phone_full_at),
         ("mails", EMAIL_SENDS, user.email_full_at),

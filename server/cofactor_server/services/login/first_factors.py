@@ -1,4 +1,4 @@
-"""First factors: a password that is checked here, or one that a trusted client vouches for."""
+"""Verifies first factors: a password checked here, or a first factor that a trusted client vouches for."""
 
 from cofactor_server.domain.authenticators.acr import Authentication, authentication
 from cofactor_server.domain.authenticators.authenticator import enrolled
@@ -39,7 +39,7 @@ from cofactor_server.vault.passwords import Passwords, PasswordsBusy
 
 
 class FirstFactors:
-    """Takes a first factor, and tells what is still asked for."""
+    """Verifies a first factor, then issues tokens or requires MFA."""
 
     def __init__(  # noqa: PLR0913 - the composition root names each
         self,
@@ -80,7 +80,7 @@ class FirstFactors:
         """Exchange a password.
 
         Raises:
-            CofactorError: The reason is in W8.
+            CofactorError: W8 lists the reasons.
         """
         target = await self._apis.granted(self._policy.target(client, grant.target))
         wanted = wanted_of(grant.target)
@@ -101,7 +101,7 @@ class FirstFactors:
         if user is None or not right:
             raise InvalidCredentials(quota=taken.quota)
         await self._throttle.give_back(taken)
-        # Hashing takes its time, and waits for its turn: what follows is decided on how the user is now.
+        # Hashing is slow and may be queued, so the account is read again: the rest is decided on its current state.
         account = await self._as_now(user.id, client, stored)
         now = self._clock.now()
         login = self._logins.begun(account.user, client, target, ("pwd",), FirstFactor.PASSWORD, now)
@@ -109,10 +109,10 @@ class FirstFactors:
         return replace(outcome, quota=taken.uncounted)
 
     async def vouched(self, caller: Caller, client: Client, grant: VouchedGrant) -> Outcome:
-        """Exchange what a trusted client says about a first factor (ADR-6).
+        """Exchange a trusted client's statement about a first factor (ADR-6).
 
         Raises:
-            CofactorError: The client may not say that, or the user is unknown or blocked.
+            CofactorError: The client may not make this statement, or the user is unknown or blocked.
         """
         target = await self._apis.granted(self._policy.target(client, grant.target))
         wanted = wanted_of(grant.target)
@@ -142,14 +142,14 @@ class FirstFactors:
             created_at=now,
         )
         await self._records.change(accounts.add_user, user)
-        # Somebody else may have added the same user first: whoever is there now is the user.
+        # A concurrent request may have added the same user first: use the row that is stored now.
         standing = await self._records.read(queries.user_named, grant.realm, grant.subject)
         if standing is None:
             raise VouchRefused(explanation="the user is unknown")
         return standing
 
     async def _as_now(self, user_id: str, client: Client, password_hash: str | None) -> Account:
-        """Return an account as it is after something took its time, for a client and a password that still hold."""
+        """Read the account again after a slow step, and check that the client and the password are unchanged."""
         account = await self._records.read(queries.account, user_id)
         if await self._records.read(queries.client, client.id) != client:
             raise InvalidClient
@@ -173,7 +173,7 @@ class FirstFactors:
             account, ruling, spared = await self._hooked(caller, account, client, login, wanted, grant)
         user, authenticators, target = account.user, account.authenticators, Target(login.scope, login.audience)
         wanted = wanted.joined(ruling.wanted)
-        # A password is as fresh as it gets; a vouch may be of some minutes ago.
+        # A password was verified just now; a vouched first factor may be some minutes old.
         stale = login.first_factor is FirstFactor.VOUCHED and wanted.outdates(login.first_factor_at, login.issued_at)
         login = demanding(login, wanted, stale=stale)
         asks = ruling.asks or login.demand is not None
@@ -189,7 +189,7 @@ class FirstFactors:
         if asks:
             return self._logins.awaiting(login, self._policy.awaited(user, client, login, authenticators))
         if login.audience == self._deployment.mfa_audience and not login.may_enroll(user, client):
-            # Who may not enroll within this login may not enroll with the token that comes of it either.
+            # A user who may not enroll within this login may not enroll with the resulting token either.
             login = replace(login, scope=" ".join(scope for scope in login.scope.split() if scope != "enroll"))
         shown = authentication(login.methods, None, time=login.first_factor_at, authenticators=by, spared=spared)
         return await self._mint.tokens(await self._issue(client, login, shown), client)
@@ -207,7 +207,7 @@ class FirstFactors:
         wanted: Wanted,
         grant: PasswordGrant | VouchedGrant,
     ) -> tuple[Account, Ruling, bool]:
-        """Ask the hook; return account and ruling as they are when it has answered, and whether it spares a factor."""
+        """Ask the hook; return the account and the ruling as of its answer, and whether it skips the second factor."""
         ruling = await self._ruling(account, client, login)
         known = await self._records.read(queries.knows, account.user.id, caller.source, login.issued_at)
         known = known or await self._is_remembered(account.user, client, grant.remember_token)
@@ -224,7 +224,7 @@ class FirstFactors:
         return account, hooked, spared
 
     async def _is_remembered(self, user: User | None, client: Client, remember_token: str) -> bool:
-        """Whether a token is of a browser that is remembered, which is a source that completed MFA (ADR-9)."""
+        """Whether a token names a remembered browser, which counts as a source that completed MFA (ADR-9)."""
         browser = self._browsers.of(user, client, remember_token)
         return browser is not None and await self._records.read(queries.remembers, browser)
 

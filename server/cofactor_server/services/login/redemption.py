@@ -1,4 +1,4 @@
-"""The MFA grants decided: a proof in, a completed login out, once (ADR-2 to ADR-4)."""
+"""Decides the MFA grants: redeems a proof for a completed login, once (ADR-2 to ADR-4)."""
 
 from collections.abc import Sequence
 
@@ -53,19 +53,19 @@ from cofactor_server.store.transactions.work import Work
 
 
 class Request(Value, frozen=True):
-    """What every MFA grant has: the login, the client that redeems it, and from where."""
+    """The common part of every MFA grant: the login, the client that redeems it, and its source address."""
 
     login: Login
     client: Client
     source: str
     jti: str
-    """The id that the access token will have."""
+    """The `jti` of the access token to be issued."""
     repeat: Repeat | None = None
     remember: bool = False
-    """Whether the browser is to be remembered."""
+    """Whether to remember the browser."""
 
     def needs(self, *, challenge_id: str = "") -> Needs:
-        """Return what deciding it reads."""
+        """Return what the decision reads."""
         demand = self.login.demand
         return Needs(
             self.login.user_id,
@@ -83,7 +83,7 @@ class Request(Value, frozen=True):
 
     @property
     def trail(self) -> Trail:
-        """On whose account it is decided."""
+        """The user, client, login and source, for the audit log and notices."""
         return Trail(self.login.user_id, self.client.id, self.login.id, self.source)
 
     def event(self, name: EventName, now: int, authenticator_id: str = "") -> Event:
@@ -96,7 +96,7 @@ class Request(Value, frozen=True):
 
 
 class Redeemer(Value, frozen=True):
-    """What deciding an MFA grant takes."""
+    """The collaborators and shared steps of every MFA grant decision."""
 
     guessing: Guessing
     refresh_tokens: RefreshTokens
@@ -104,12 +104,12 @@ class Redeemer(Value, frozen=True):
     browsers: Browsers
     clock: Clock
     contact: str
-    """Whom a user asks who enrolls in another way than at a login."""
+    """The support contact shown to users who can't enroll at a login."""
 
     def settled(self, work: Work, request: Request, now: int) -> Issue | Chained | CofactorError | None:
-        """Return what was decided before, or why the login can't go on; None if it is open.
+        """Return the earlier outcome of this request, or why the login can't continue; None if it is open.
 
-        What was decided is given again only while user and client still stand behind it.
+        An earlier outcome is replayed (idempotency) only while the user and the client are still valid.
         """
         if refusal := party_refusal(work, request.login, request.client):
             return refusal
@@ -120,22 +120,22 @@ class Redeemer(Value, frozen=True):
     def attempt(
         self, work: Work, request: Request, proof: Proof, candidates: Sequence[Candidate], now: int, purpose: Purpose
     ) -> Proven | NotProven | CofactorError:
-        """Try the proof against the candidates."""
+        """Verify the proof against the candidates."""
         return self.guessing.attempt(work, request.attempt(proof, purpose, now), candidates)
 
     def complete(
         self, work: Work, request: Request, proven: Proven, now: int, *, shown_at: int | None = None
     ) -> Issue | Chained | CofactorError:
-        """Complete the login: confirm what was pending, spend the mfa_token, and say what is to be issued.
+        """Complete the login: activate a pending authenticator, spend the mfa_token, and return what to issue.
 
-        A login of which more is demanded goes on instead, under a new mfa_token.
+        If the login's demand is not met yet, the login continues under a new mfa_token instead.
 
         Args:
             work: The deciding transaction.
-            request: The login, and who redeems it.
-            proven: What was shown.
-            now: The time of decision.
-            shown_at: When the factor was shown, if that was before (S134).
+            request: The login, and the client that redeems it.
+            proven: The verified proof.
+            now: The time of the decision.
+            shown_at: The time at which the factor was shown, if earlier than `now` (S134).
         """
         login, client = request.login, request.client
         demand = login.demand
@@ -172,7 +172,7 @@ class Redeemer(Value, frozen=True):
         return replace(issue, quota=proven.quota)
 
     def _remembered(self, work: Work, request: Request, issue: Issue, now: int) -> Issue:
-        """Remember the browser of a login that a factor has completed just now, where that is allowed."""
+        """Remember the browser of a login that a factor has just completed, if that is allowed."""
         made = self.browsers.remembered(request.login, request.client, request.jti, now)
         if made is None:
             return issue
@@ -181,16 +181,17 @@ class Redeemer(Value, frozen=True):
         return replace(issue, remember_token=token, remember_expires_at=browser.expires_at)
 
     def following(self, work: Work, login: Login, demand: Demand) -> list[Authenticator]:
-        """Return the user's authenticators that lead to what is demanded, in the order in which they are offered."""
+        """Return the user's authenticators that can meet the demand, in the order of offer."""
         usable = [a for a in offered_order(work.authenticators(login.user_id)) if a.usable()]
         return demand.answered_by(a for a in usable if self.guessing.serves(a.kind))
 
     def _chained(
         self, work: Work, request: Request, demand: Demand, recovery_code: str, now: int
     ) -> Chained | CofactorError:
-        """Have the login go on under a new mfa_token, of the same time, that carries what was shown.
+        """Continue the login under a new mfa_token with the same expiry, which carries the factors shown so far.
 
-        Where the user has nothing that would do, the login ends here: what was enrolled in it stands, and is no token.
+        If no authenticator of the user can meet the demand, the login ends without a token. Authenticators enrolled
+        in it stay.
         """
         login = request.login
         following = self.following(work, login, demand)
@@ -204,10 +205,10 @@ class Redeemer(Value, frozen=True):
         return chained
 
     def _refresh_token(self, work: Work, client: Client, login: Login, shown: Authentication) -> str:
-        """Return the refresh token that goes with a completed login.
+        """Return the refresh token for a completed login; empty for none.
 
-        One that a refresh token began rotates that token's family, and gives it what was shown now (ADR-15). A
-        token for the MFA audience is none of the family's, and leaves it alone.
+        A login that began with a refresh token rotates that token's family and updates its authentication (ADR-15).
+        A token for the MFA audience does not belong to the family, and leaves it unchanged.
         """
         demand = login.demand
         if demand is None or not demand.family_id:
@@ -223,7 +224,7 @@ class Redeemer(Value, frozen=True):
         return token
 
     def _family_refusal(self, work: Work, login: Login, now: int) -> CofactorError | None:
-        """Return why the refresh token that a login began with is not good any more; None if it is (ADR-15)."""
+        """Return why the refresh token that began a login is no longer valid; None if it is valid (ADR-15)."""
         demand = login.demand
         if demand is None or not demand.family_id:
             return None
@@ -249,7 +250,7 @@ class RedeemOtp(Value, frozen=True):
         return self.request.needs()
 
     def decide(self, work: Work) -> Issue | Chained | CofactorError:
-        """Try the code against the authenticators it may be for."""
+        """Verify the code against the authenticators that it may belong to."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
         if (settled := self.redeemer.settled(work, request, now)) is not None:
@@ -292,7 +293,7 @@ class RedeemOtp(Value, frozen=True):
 
 
 class RedeemRecoveryCode(Value, frozen=True):
-    """Decides the mfa-recovery-code grant: the code dies, and its replacement is shown."""
+    """Decides the mfa-recovery-code grant: uses up the code, and returns its replacement."""
 
     redeemer: Redeemer
     request: Request
@@ -304,7 +305,7 @@ class RedeemRecoveryCode(Value, frozen=True):
         return self.request.needs()
 
     def decide(self, work: Work) -> Issue | Chained | CofactorError:
-        """Try the code against the user's recovery code."""
+        """Verify the code against the user's recovery code."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
         if login.by_access_token:
@@ -312,7 +313,7 @@ class RedeemRecoveryCode(Value, frozen=True):
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
         if login.demand is not None and (login.demand.shown or not login.demand.takes(RECOVERY_CODE)):
-            return AnotherKindRequired()  # never the second of a pair (ADR-14)
+            return AnotherKindRequired()  # a recovery code is never the second factor of a pair (ADR-14)
         codes = [a for a in work.authenticators(login.user_id) if a.kind == RECOVERY_CODE and a.usable()]
         if not codes:
             return RecoveryCodeAbsent()
@@ -330,7 +331,7 @@ class RedeemRecoveryCode(Value, frozen=True):
         return verdict
 
     def _leads_nowhere(self, work: Work, code: Authenticator, now: int) -> bool:
-        """Whether more is demanded than a recovery code shows, and the user has nothing to show it with."""
+        """Whether the demand exceeds a recovery code, and the user has no authenticator to meet the rest."""
         login = self.request.login
         if login.demand is None:
             return False
@@ -340,7 +341,7 @@ class RedeemRecoveryCode(Value, frozen=True):
 
 
 class RedeemOob(Value, frozen=True):
-    """Decides the mfa-oob grant: a challenge bound to this login, answered here with a code or before by anybody."""
+    """Decides the mfa-oob grant: a challenge bound to this login, answered here with a code or earlier elsewhere."""
 
     redeemer: Redeemer
     request: Request
@@ -353,13 +354,13 @@ class RedeemOob(Value, frozen=True):
         return self.request.needs(challenge_id=self.challenge_id)
 
     def decide(self, work: Work) -> Issue | Chained | AnswerPending | CofactorError:
-        """Redeem the challenge, if it is this login's and its authenticator still stands (ADR-2)."""
+        """Redeem the challenge, if it is bound to this login and its authenticator is still valid (ADR-2)."""
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
         if (settled := self.redeemer.settled(work, request, now)) is not None:
             return settled
         found = bound(work, login, self.challenge_id, now)
-        if found is None or found[1].kind == WEBAUTHN:  # which has a grant of its own
+        if found is None or found[1].kind == WEBAUTHN:  # WebAuthn has a grant of its own
             work.record(request.event(EventName.CHALLENGE_MISBOUND, now))
             return OobCodeMalformed()
         challenge, authenticator = found
@@ -370,7 +371,7 @@ class RedeemOob(Value, frozen=True):
                 return ChallengeDenied()
             case Standing.EXPIRED | Standing.REDEEMED:
                 return OobCodeExpired()
-        # A code that comes with a poll means nothing: counted as a guess, it would disable the device in the end.
+        # A code sent with a poll is ignored: counted as a guess, it would disable the device in the end.
         if not self.binding_code or self.redeemer.guessing.on_device(authenticator.kind):
             return self._polled(work, challenge, authenticator, now)
         candidates = [Candidate(authenticator, challenge)]
@@ -391,7 +392,7 @@ class RedeemOob(Value, frozen=True):
     def _collect(
         self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
     ) -> Issue | Chained | CofactorError:
-        """Complete the login with what the answer showed, once (S140)."""
+        """Complete the login with the facts of the stored answer, once (S140)."""
         answer = self.redeemer.guessing.answer(challenge)
         work.save_challenge(replace(challenge, state=ChallengeState.REDEEMED, answer=b""))
         proven = Proven(authenticator, answer.facts, answer.show)
@@ -400,7 +401,7 @@ class RedeemOob(Value, frozen=True):
     def _polled(
         self, work: Work, challenge: Challenge, authenticator: Authenticator, now: int
     ) -> AnswerPending | CofactorError:
-        """Count a poll of an answer that a device gives; any other challenge needs a code."""
+        """Count a poll for a device's answer; any other challenge needs a code."""
         if not self.redeemer.guessing.on_device(authenticator.kind):
             return BindingCodeRequired()
         return count_poll(work, challenge, now)

@@ -1,4 +1,4 @@
-"""The refresh_token grant, and the second factor that one may need (W3.4)."""
+"""Exchanges refresh tokens, and requires a second factor where the policy or the request needs one (W3.4)."""
 
 from collections.abc import Sequence
 
@@ -57,15 +57,15 @@ class RefreshGrants:
         self._entropy = entropy
 
     async def exchange(self, caller: Caller, client: Client, grant: RefreshTokenGrant, request_id: str) -> Outcome:
-        """Exchange a refresh token, which rotates.
+        """Exchange a refresh token and rotate it.
 
         Raises:
-            CofactorError: The reason is in W8.
+            CofactorError: W8 lists the reasons.
         """
         presented = Presented.parse(grant.refresh_token)
         if presented is None:
             raise RefreshTokenInvalid
-        # It names a user: a forged one must not take one of the places that this user's calls have in the queue.
+        # The token names a user: a forged one must not take a place in the queue that this user's calls have.
         family = await self._records.read(queries.family, presented.user_id, presented.family_id)
         if family is None or not self._refresh_tokens.is_genuine(family, presented):
             raise RefreshTokenInvalid
@@ -100,10 +100,10 @@ class RefreshGrants:
         return await self._mint.outcome(decided, client)
 
     async def _rule(self, client: Client, granted: Target, target: Target) -> Rule:
-        """Return what client and policy want of a refresh; the user is known when it is decided.
+        """Return the rule for what the client and the policy require of a refresh; the user is known at decision time.
 
-        Whether to ask at all matters to what a password alone opened; a login that showed a factor, or was spared it,
-        is past that (S203).
+        Whether MFA is required at all matters only to a family that a password alone opened. A login that showed a
+        second factor, or was allowed to skip it, has passed that check (S203).
         """
         rules, wanted = await self._policies.current(), wanted_of(target)
         asked = Target(target.scope or granted.scope, target.audience or granted.audience)
@@ -126,7 +126,7 @@ class RefreshGrants:
         login = self._logins.begun(
             account.user, client, granted, methods, FirstFactor.REFRESH, family.authentication.time
         )
-        # The grant is bound to this generation of the family, whatever was asked for (ADR-15).
+        # The login is bound to this generation of the family, no matter what the request asks for (ADR-15).
         demand = Demand(wanted.level, wanted.two_kinds, (), family.id, family.generation, wanted.by)
         login = replace(login, demand=demand)
         requirement = self._policy.awaited(account.user, client, login, account.authenticators)
@@ -134,6 +134,6 @@ class RefreshGrants:
 
 
 def _first_factor(amr: Sequence[str]) -> tuple[str, ...]:
-    """Return the first factor of what a family was begun with; of a security key's `user` nothing is left."""
+    """Return the first-factor methods of a family's `amr`; a security key's `user` is not a first factor."""
     key = "hwk" in amr or "swk" in amr
     return tuple(method for method in amr if method in FIRST_FACTOR_METHODS and not (key and method == "user"))

@@ -1,4 +1,4 @@
-"""Remember tokens: sealed, bound to user, client and epoch, and good as long as their row stands (ADR-13)."""
+"""Remember tokens: sealed, bound to user, client and epoch, and valid as long as their row exists (ADR-13)."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ PURPOSE = "remember_token"
 
 
 class Browsers:
-    """Makes remember tokens and opens them again."""
+    """Seals and opens remember tokens."""
 
     def __init__(self, deployment: Deployment, sealer: TokenSealer, clock: Clock) -> None:
         self._deployment = deployment
@@ -32,7 +32,7 @@ class Browsers:
         self._decode = msgspec.msgpack.Decoder(Browser).decode
 
     def remembered(self, login: Login, client: Client, browser_id: str, now: int) -> tuple[Browser, str] | None:
-        """Return a browser that is remembered from now on, and its token; None where none may be."""
+        """Return a newly remembered browser and its token; None if browsers may not be remembered here."""
         days = min(client.remember_days, MOST_DAYS)
         if days <= 0 or self._deployment.strict or login.by_access_token:
             return None
@@ -40,9 +40,9 @@ class Browsers:
         return browser, self._sealer.seal(PURPOSE, self._encode(browser))
 
     def of(self, user: User | None, client: Client, remember_token: str) -> Browser | None:
-        """Return the browser of a user at a client that a token names; None if it is another's, or none.
+        """Return the browser that a token names; None if the token is invalid or for another user or client.
 
-        It takes as long where there is no such user. Whether its row still stands is for the caller to read.
+        This takes the same time if there is no such user. The caller must check that the browser's row still exists.
         """
         browser = self.opened(remember_token)
         if browser is None or user is None or self._deployment.strict:
@@ -52,7 +52,7 @@ class Browsers:
         return browser if named and self._clock.now() < browser.created_at + days * DAY else None
 
     def opened(self, remember_token: str) -> Browser | None:
-        """Return what a remember token stands for; None if it is none of ours, or its time is over."""
+        """Return the content of a remember token; None if this server did not issue it, or it has expired."""
         if not remember_token:
             return None
         try:
@@ -64,9 +64,9 @@ class Browsers:
 
 @dataclass(frozen=True, slots=True)
 class Recognize:
-    """Decides whether a remembered browser is still one, and records that no factor was asked for because of it.
+    """Decides whether a browser is still remembered, and records that the second factor was skipped because of it.
 
-    What it is remembered by has to be there still (`domain.ending`).
+    The authenticators that it is remembered by must still be valid (`domain.authenticators.endings`).
     """
 
     browser: Browser
@@ -81,7 +81,7 @@ class Recognize:
         return Needs(b.user_id, client_id=b.client_id, browser_id=b.id)
 
     def decide(self, work: Work) -> tuple[str, ...]:
-        """Return ids of the authenticators that it is remembered by, read under the user's lock; none if it is not."""
+        """Return the ids of the authenticators that remember it, read under the user's lock; empty if it is not."""
         b = self.browser
         if user_refusal(work.user(b.user_id), b.epoch) or client_refusal(work, self.client):
             return ()

@@ -1,4 +1,4 @@
-"""First factors are tried within budgets, by name and by source, at every replica and edge alike (ADR-22)."""
+"""Rate limits for password attempts, per login name and per source, shared by all replicas and edges (ADR-22)."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ log = structlog.get_logger("cofactor")
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A try that was counted, and what is left for the name."""
+    """A counted attempt, and what remains of the name's budget."""
 
     charges: Sequence[Charge]
     quota: Quota
     uncounted: Quota
-    """What is left once it is given back."""
+    """What remains once the attempt is given back."""
 
 
 class Throttle:
-    """Counts tries for a name, known to us or not, before anything is hashed.
+    """Counts login attempts for a name, existing or not, before any password is hashed.
 
-    A try is counted when it begins, so that a hundred that begin at once are a hundred; one whose password was right is
-    given back. Tries from where the owner completed MFA lately are counted apart, so that strangers do not keep the
-    owner out (ADR-9).
+    An attempt is counted when it begins, so a hundred concurrent attempts count as a hundred. An attempt with the right
+    password is given back. Attempts from sources where the user completed MFA lately have a budget of their own, so
+    that strangers can't lock the user out (ADR-9).
     """
 
     def __init__(self, deployment: Deployment, records: Records, keyring: Keyring, clock: Clock) -> None:
@@ -48,20 +48,20 @@ class Throttle:
         self._clock = clock
 
     async def take(self, realm: str, name: str, source: str, *, known: bool) -> "Try":
-        """Count a try.
+        """Count an attempt.
 
         Args:
-            realm: Where the name stands.
-            name: As it was presented.
+            realm: The realm of the name.
+            name: The login name as presented.
             source: The end user's address; empty for none, which no budget counts.
-            known: Whether the user of that name completed MFA from there lately.
+            known: Whether the user of that name completed MFA from that source lately.
 
         Returns:
-            What was counted.
+            The counted attempt.
 
         Raises:
             TooManyAttempts: The budget of the name or of the source is empty; nothing was counted.
-            Unavailable: The database is away.
+            Unavailable: The database is unavailable.
         """
         charges = [self._of_name(realm, name, "known" if known else "strangers"), *self._of_source(source)]
         now = self._clock.now()
@@ -77,10 +77,10 @@ class Throttle:
         return Try(charges, bucket.quota(of_name.name, full_at, now), before)
 
     async def standing(self, realm: str, name: str, source: str, *, known: bool) -> tuple[BudgetStanding, ...]:
-        """Return where the budgets of a name and a source stand, counting nothing; as `take` has its arguments.
+        """Return the state of the budgets of a name and a source without counting; the arguments are those of `take`.
 
         Raises:
-            Unavailable: The database is away.
+            Unavailable: The database is unavailable.
         """
         strangers, owners = (self._of_name(realm, name, whose) for whose in ("strangers", "known"))
         charges = [
@@ -105,14 +105,14 @@ class Throttle:
         return [Charge(f"login-source:{source}", "login-attempts-of-source", self._source_logins)]
 
     async def give_back(self, counted: "Try") -> None:
-        """Uncount a try that was none: the password was right, or never looked at.
+        """Give back an attempt that was not a failure: the password was right, or was never verified.
 
         Raises:
-            Unavailable: The database is away.
+            Unavailable: The database is unavailable.
         """
         await self._records.change(budgets.give_back, counted.charges)
 
 
 def normalized(name: str) -> str:
-    """Return what names that look alike share, so that spelling one in another way buys no tries."""
+    """Return the normal form that look-alike names share, so that another spelling gains no extra attempts."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

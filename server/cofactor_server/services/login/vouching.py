@@ -1,4 +1,4 @@
-"""Vouched logins: what a trusted client says about a first factor, checked and recorded (ADR-6)."""
+"""Checks and records vouched logins: a trusted client's statement about a first factor (ADR-6)."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,15 @@ from cofactor_server.store.transactions.needs import Needs
 from cofactor_server.store.transactions.work import Work
 
 AHEAD = 5 * SECOND
-"""How far in the future a first factor may seem to lie, for clocks that differ."""
+"""How far in the future a first factor may appear to be, to allow for clock skew."""
 
 
 def check(deployment: Deployment, client: Client, grant: VouchedGrant, now: int) -> None:
-    """Check a vouch against what the client was given.
+    """Check a vouch against the client's registration.
 
     Raises:
-        VouchRefused: The client may not vouch, not for this realm or with these methods, or vouches too late.
+        VouchRefused: The client may not vouch at all, for this realm or with these methods, or the first factor's
+            time is too old or in the future.
     """
     if not client.confidential or Capability.VOUCH not in client.capabilities:
         raise VouchRefused(explanation="the client may not vouch")
@@ -39,7 +40,7 @@ def check(deployment: Deployment, client: Client, grant: VouchedGrant, now: int)
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """A vouch that was recorded, and the account as it was then."""
+    """A recorded vouch, with the account as of that moment."""
 
     user: User
     authenticators: tuple[Authenticator, ...]
@@ -47,7 +48,7 @@ class Vouched:
 
 @dataclass(frozen=True, slots=True)
 class RecordVouch:
-    """Records a vouch, and keeps the label it brings."""
+    """Records a vouch, and stores the user label that it contains."""
 
     user_id: str
     client: Client
@@ -61,7 +62,7 @@ class RecordVouch:
         return Needs(self.user_id, client_id=self.client.id)
 
     def decide(self, work: Work) -> Vouched | CofactorError:
-        """Record it, unless the user is blocked or gone."""
+        """Record it, unless the user is blocked or deleted."""
         if refusal := client_refusal(work, self.client):
             return refusal
         user = work.user(self.user_id)

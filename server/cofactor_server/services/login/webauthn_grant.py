@@ -1,4 +1,4 @@
-"""The mfa-webauthn grant decided: a security key or passkey that answered a challenge of this login."""
+"""Decides the mfa-webauthn grant: a security key or passkey that answered a challenge of this login."""
 
 from cofactor_server.domain.authenticators.authenticator import Authenticator
 from cofactor_server.domain.authenticators.kinds import WEBAUTHN
@@ -29,9 +29,9 @@ class RedeemWebAuthn(Value, frozen=True):
         return self.request.needs(challenge_id=self.challenge_id)
 
     def decide(self, work: Work) -> Issue | Chained | CofactorError:
-        """Redeem the challenge, if it is this login's and its authenticator still stands (ADR-2).
+        """Redeem the challenge, if it is bound to this login and its authenticator is still valid (ADR-2).
 
-        A challenge takes one answer, good or bad (S160).
+        A challenge accepts one answer, right or wrong (S160).
         """
         now = self.redeemer.clock.now()
         request, login = self.request, self.request.login
@@ -58,10 +58,10 @@ class RedeemWebAuthn(Value, frozen=True):
         return verdict
 
     def _answering(self, work: Work, challenge: Challenge, authenticator: Authenticator) -> Authenticator:
-        """Return whose credential is presented: the challenged authenticator, or another of the user's that is usable.
+        """Return the authenticator of the presented credential: the challenged one, or another usable one of the user.
 
-        A challenge that named no authenticator lists all of the user's credentials, and the user takes the key at hand.
-        Which ones it lists was sealed with it, and is for the factor to compare.
+        A challenge that names no authenticator lists all of the user's credentials, and the user picks the key at hand.
+        That list is sealed with the challenge; the factor compares the credential with it.
         """
         if challenge.purpose is Purpose.ENROLL:
             return authenticator

@@ -1,1 +1,1 @@
-"""What operators do: users, clients, authentication methods, tickets."""
+"""Operators' use cases: users, clients, authentication methods, tickets."""

@@ -1,4 +1,4 @@
-"""Methods that an operator adds: active at once, since he answers for their being the user's."""
+"""Adds methods for an operator: active at once, since the operator vouches that they belong to the user."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,11 +32,11 @@ from cofactor_server.store.transactions.needs import Needs
 from cofactor_server.store.transactions.work import Work
 
 Added = list[list[Authenticator]]
-"""By method, in the order in which they were asked for."""
+"""The authenticators of each added method, in the order of the request."""
 
 
 class AddMethods(Value, frozen=True):
-    """Decides methods to be added, or to replace all there are; refused, it has changed nothing."""
+    """Decides to add methods, or to replace all existing ones; a refusal changes nothing."""
 
     enrolling: Enrolling
     operator: Operator
@@ -50,19 +50,19 @@ class AddMethods(Value, frozen=True):
         return Needs(self.user_id)
 
     def decide(self, work: Work) -> Added | CofactorError:
-        """Look at everything first, then write: a refusal is committed like any other verdict."""
+        """Check everything before writing, because a refusal is committed like any other verdict."""
         now = self.enrolling.clock.now()
         user = work.user(self.user_id)
         if user is None:
             return NotFound()
         mine = [a for a in work.authenticators(user.id) if not a.lapsed(now)]
-        # A recovery code can't be set here, so replacing does not end it; a reset does, and regenerating.
+        # A recovery code can't be set here, so replacing keeps it; a reset or a regeneration removes it.
         kept = {a.id for a in mine if a.kind == RECOVERY_CODE and a.usable()} if enrolled(mine) else set()
         stays = [a for a in mine if a.implicit or not self.replacing]
         if refusal := self._refusal(stays):
             return refusal
         if self.replacing or not enrolled(mine):
-            # As with a first activation, whatever somebody else has begun to enroll is gone (ADR-3).
+            # As with a first activation, remove pending enrollments that another party may have begun (ADR-3).
             gone = [a for a in mine if self.replacing or a.state is State.PENDING or a.kind == RECOVERY_CODE]
             self._remove(work, [a for a in gone if not a.implicit and a.id not in kept], now)
             if user.enrollment is not None:
@@ -87,13 +87,13 @@ class AddMethods(Value, frozen=True):
         return None
 
     def _kinds(self, method: NewMethod) -> list[Kind]:
-        """Return what a method is made of, of kinds that are served; the preferred way first."""
+        """Return the enabled kinds that make up a method, the preferred one first."""
         wanted = {PHONE: [SMS, VOICE], TOTP: [TOTP], EMAIL: [EMAIL]}[method.type]
         served = [kind for kind in wanted if self.enrolling.credentials.factor(kind) is not None]
         return sorted(served, key=lambda kind: kind != method.preferred)
 
     def _as_new(self, authenticator: Authenticator) -> NewMethod:
-        """Return what an authenticator would be added as, for comparing; other kinds are like nothing that is added."""
+        """Return the method that would add this authenticator, for comparison; other kinds match no new method."""
         credentials, kind = self.enrolling.credentials, authenticator.kind
         if kind == TOTP:
             return NewMethod(TOTP, secret=credentials.known(TOTP).decode(credentials.open(authenticator)).secret)
@@ -133,7 +133,7 @@ class AddMethods(Value, frozen=True):
         before = work.opened(self.user_id, now)
         for old in gone:
             remove(work, old, now)
-        confirmed = {a.group: a for a in gone if a.state is not State.PENDING}  # linked ones are told of together
+        confirmed = {a.group: a for a in gone if a.state is not State.PENDING}  # one notice for linked ones
         for old in confirmed.values():
             ended = before.by({a.id for a in gone if a.group == old.group}).details
             self._tell(work, EventName.AUTHENTICATOR_REMOVED, NoticeName.AUTHENTICATOR_REMOVED, old.id, now, ended)

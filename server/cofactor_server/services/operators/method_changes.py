@@ -1,4 +1,4 @@
-"""Methods that an operator renames, removes, or makes anew where they are recovery codes."""
+"""Renames and removes methods, and regenerates recovery codes, for an operator."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ from cofactor_server.store.transactions.work import Work
 
 
 class ChangeMethod(Value, frozen=True):
-    """Decides a new name, or which way to reach a telephone is offered first; None leaves either."""
+    """Decides a new name, or which way to reach a phone is offered first; None leaves either unchanged."""
 
     clock: Clock
     operator: Operator
@@ -45,7 +45,7 @@ class ChangeMethod(Value, frozen=True):
         return Needs(self.user_id)
 
     def decide(self, work: Work) -> list[Authenticator] | CofactorError:
-        """Change every way of it."""
+        """Change every authenticator of the method."""
         now = self.clock.now()
         found = _found(work, self.user_id, self.method_id, now)
         if isinstance(found, CofactorError):
@@ -64,14 +64,14 @@ class ChangeMethod(Value, frozen=True):
 
 
 class RemoveMethod(Value, frozen=True):
-    """Decides a removal, as its owner's would be; who is left with nothing enrolls by ticket only (ADR-3)."""
+    """Decides a removal, as if the user removed it; a user without methods then enrolls by ticket only (ADR-3)."""
 
     clock: Clock
     operator: Operator
     user_id: str
     method_id: str
     keep_last: bool
-    """Whether the last one stays; a reset removes it all the same."""
+    """Whether to refuse removal of the last method; a reset removes it anyway."""
 
     @property
     def needs(self) -> Needs:
@@ -79,7 +79,7 @@ class RemoveMethod(Value, frozen=True):
         return Needs(self.user_id)
 
     def decide(self, work: Work) -> CofactorError | None:
-        """Remove it with what it is linked to and, after the last one, the recovery code."""
+        """Remove it with linked authenticators and, if it is the last one, the recovery code."""
         now = self.clock.now()
         found = _found(work, self.user_id, self.method_id, now)
         if isinstance(found, CofactorError):
@@ -100,7 +100,7 @@ class RemoveMethod(Value, frozen=True):
             work.notify(Notice(self.user_id, change.notice, now, first.id))
         user = work.user(self.user_id)
         if change.is_last and user is not None:
-            # Else whoever knows the password and talks support into this enrolls at the next login.
+            # Otherwise an attacker who knows the password and persuades support could enroll at the next login.
             work.save_user(replace(user, enrollment=Enrollment.TICKET))
         return None
 
@@ -118,7 +118,7 @@ class RegenerateRecoveryCode(Value, frozen=True):
         return Needs(self.user_id)
 
     def decide(self, work: Work) -> str | CofactorError:
-        """Remove what there is, pending codes too, and return the new one."""
+        """Remove the existing codes, pending ones too, and return the new one."""
         now = self.enrolling.clock.now()
         if work.user(self.user_id) is None:
             return NotFound()
@@ -147,7 +147,7 @@ def _found(work: Work, user_id: str, method_id: str, now: int) -> list[Authentic
 
 
 def _preferring(ways: list[Authenticator], preferred: Kind) -> list[Authenticator] | InvalidRequest:
-    """Have one way to reach a telephone count as confirmed a moment after the other: what is so is offered first."""
+    """Set the preferred authenticator of a phone to confirmed a moment after the other, so that it is offered first."""
     instants = [a.confirmed_at for a in ways if a.kind in PHONE_KINDS and a.confirmed_at is not None]
     if len(instants) < 2:
         problem = "is for a confirmed telephone that is reached in two ways"

@@ -1,4 +1,4 @@
-"""Authenticators as an operator sees them: put together where they are one telephone, and masked."""
+"""Presents authenticators to operators as methods: those of one phone as one method, with masked addresses."""
 
 from collections.abc import Iterable
 
@@ -13,17 +13,17 @@ from cofactor_server.services.proofs.credentials import Credentials
 log = structlog.get_logger("cofactor")
 
 _BUILT_IN = frozenset({"internal", "hybrid"})
-"""How a browser reaches what is built into the device, or is on a telephone nearby."""
+"""WebAuthn transports of authenticators that are built into the device or are on a phone nearby."""
 
 
 class Describing:
-    """Makes methods of authenticators."""
+    """Builds methods from authenticators."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     def methods(self, authenticators: Iterable[Authenticator], now: int) -> list[Method]:
-        """Return a user's methods as they are offered; a profile address only where mail is on."""
+        """Return a user's methods in the order of offer; a profile address only if codes by mail are on."""
         together: dict[str, list[Authenticator]] = {}
         for a in offered_order(authenticators):
             if not a.lapsed(now) and (not a.implicit or self._credentials.factor(a.kind)):
@@ -31,14 +31,14 @@ class Describing:
         return [self.method(group) for group in together.values()]
 
     def method(self, together: list[Authenticator]) -> Method:
-        """Return one method."""
+        """Return the method of linked authenticators."""
         return method_of(together, self._details(together[0]))
 
     def _details(self, authenticator: Authenticator) -> Details:
         try:
             return self._read(authenticator)
         except Exception as error:
-            # One unreadable row, or a plugin's bug, does not hide the others from whoever is to remove it.
+            # One unreadable row, or a plugin's bug, must not hide the others from the operator who has to remove it.
             log.error("credential unreadable", kind=authenticator.kind, cause=type(error).__name__)
             return Details()
 

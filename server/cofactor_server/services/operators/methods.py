@@ -1,4 +1,4 @@
-"""What users have enrolled, for operators: listed, added, replaced, renamed, removed (W10)."""
+"""Lets operators list, add, replace, rename and remove users' authentication methods (W10)."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ from cofactor_server.store.repositories import accounts, queries
 
 
 class Methods:
-    """Serves operators."""
+    """Manages users' methods on the authority of an operator."""
 
     def __init__(
         self,
@@ -46,12 +46,12 @@ class Methods:
         """Return a user.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such user.
         """
         return (await self._account(user_id)).user
 
     async def list(self, user_id: str) -> Sequence[Method]:
-        """Return a user's methods as they are offered.
+        """Return a user's methods in the order of offer.
 
         Raises:
             NotFound: There is no such user.
@@ -60,7 +60,7 @@ class Methods:
         return self._describing.methods(account.authenticators, self._enrolling.clock.now())
 
     async def enrollments(self, user_id: str) -> Sequence[Method]:
-        """Return what a user has enrolled: no recovery codes, and no profile address.
+        """Return the methods that a user has enrolled: no recovery codes, and no profile address.
 
         Raises:
             NotFound: There is no such user.
@@ -68,7 +68,7 @@ class Methods:
         return [m for m in await self.list(user_id) if m.type not in (RECOVERY_CODE, EMAIL_VERIFICATION)]
 
     async def get(self, user_id: str, method_id: str) -> Method:
-        """Return one method, by its id or that of one of its ways.
+        """Return one method, by its id or the id of one of its authenticators.
 
         Raises:
             NotFound: There is no such user.
@@ -84,10 +84,13 @@ class Methods:
         return listed[0]
 
     async def find(self, suffix: str) -> tuple[str, Method]:
-        """Return whose enrollment ends with `suffix`, such as `dev_8Rk2TqLmXw4YbN0a`, and the method that it is.
+        """Return the user id and the method of the enrollment whose id ends with `suffix`.
+
+        Args:
+            suffix: The end of an authenticator's id, such as `dev_8Rk2TqLmXw4YbN0a`.
 
         Raises:
-            AuthenticatorNotFound: There is none.
+            AuthenticatorNotFound: There is no such enrollment.
         """
         ids = [f"{kind}|{suffix}" for kind in self._enrolling.credentials.every_kind]
         found = await self._records.read(queries.holders, ids)
@@ -104,20 +107,20 @@ class Methods:
         Raises:
             CallerNotAllowed: The profile is strict.
             NotFound: There is no such user.
-            FactorDisabled: Its kind is not served.
+            FactorDisabled: Its kind is switched off.
             AuthenticatorRegistered: The user has it already.
-            TooManyAuthenticators: The user has as many as allowed.
-            PhoneNumberInvalid: It is no number that can be reached.
-            InvalidRequest: It is no mail address, or the secret is too short.
+            TooManyAuthenticators: The user has the maximum number of authenticators.
+            PhoneNumberInvalid: The phone number is not valid.
+            InvalidRequest: The mail address is invalid, or the secret is too short.
         """
         return (await self._add(caller, user_id, [new], replacing=False))[0]
 
     async def replace(self, caller: Caller, user_id: str, new: Sequence[NewMethod]) -> Sequence[Method]:
-        """Replace all methods; return the new ones with their addresses. With none it is `reset`.
+        """Replace all methods; return the new ones with their addresses. An empty `new` acts as `reset`.
 
         Raises:
-            LastAuthenticator: There are none to replace what the user has, and the settings or a rule keep one.
-            CofactorError: As of `add`, and then nothing has changed.
+            LastAuthenticator: `new` is empty, the user is enrolled, and the settings or a policy rule keep one.
+            CofactorError: As `add` raises; nothing has changed then.
         """
         if not new:
             if await self._policies.keep_last(user_id) and enrolled((await self._account(user_id)).authenticators):
@@ -129,12 +132,12 @@ class Methods:
     async def change(
         self, caller: Caller, user_id: str, method_id: str, *, name: str | None, preferred: Kind | None
     ) -> Method:
-        """Rename a method, or have one way to reach a telephone offered first.
+        """Rename a method, or set which way to reach a phone is offered first.
 
         Raises:
             NotFound: There is no such user.
             AuthenticatorNotFound: The user has no such method.
-            InvalidRequest: It is not reached in two ways.
+            InvalidRequest: The method is not a phone that is reached in two ways.
         """
         decision = ChangeMethod(self._enrolling.clock, _operator(caller), user_id, method_id, name, preferred)
         with self._decider.under_way(caller):
@@ -142,13 +145,13 @@ class Methods:
         return self._describing.method(changed)
 
     async def remove(self, caller: Caller, user_id: str, method_id: str) -> None:
-        """Remove a method and what it is linked to.
+        """Remove a method and linked authenticators.
 
         Raises:
             NotFound: There is no such user.
             AuthenticatorNotFound: The user has no such method.
             AuthenticatorUndeletable: It is the profile's verified address.
-            LastAuthenticator: It is the last one, and the settings or a rule keep it.
+            LastAuthenticator: It is the last one, and the settings or a policy rule keep it.
         """
         keep_last = await self._policies.keep_last(user_id)
         with self._decider.under_way(caller):
@@ -156,7 +159,7 @@ class Methods:
             await self._decider.decide(caller, decision)
 
     async def reset(self, caller: Caller, user_id: str) -> None:
-        """Remove everything, and have the user enroll by ticket; see `Operators.reset_mfa`.
+        """Remove all methods, and require the user to enroll by ticket; see `Operators.reset_mfa`.
 
         Raises:
             NotFound: There is no such user.
@@ -178,12 +181,12 @@ class Methods:
         return forgotten
 
     async def regenerate_recovery_code(self, caller: Caller, user_id: str) -> str:
-        """Return a new recovery code, told here and never again; the old one is dead.
+        """Return a new recovery code, which is never shown again; the old one is invalid at once.
 
         Raises:
             CallerNotAllowed: The profile is strict.
             NotFound: There is no such user.
-            AuthenticatorNotFound: The user has none.
+            AuthenticatorNotFound: The user has no recovery code.
             FactorDisabled: Recovery codes are switched off.
         """
         with self._decider.under_way(caller):
@@ -202,13 +205,13 @@ class Methods:
         return [replace(method, address=asked.address) for method, asked in zip(made, checked, strict=True)]
 
     def _trusted(self, caller: Caller) -> Operator:
-        """Return an operator who sees or picks a secret, which under the strict profile nobody does (S86)."""
+        """Return the operator if operators may see or choose a user's secret; the strict profile forbids it (S86)."""
         if self._enrolling.deployment.strict:
             raise CallerNotAllowed
         return _operator(caller)
 
     def _checked(self, new: NewMethod) -> NewMethod:
-        """Return a method as its factor keeps it, refused by the factor before anything is queued."""
+        """Return a method with its address in the factor's stored form; the factor refuses bad ones before queueing."""
         if new.secret:
             totp_credential(new.secret)
             return new

@@ -1,4 +1,4 @@
-"""Enrollment tickets that an operator asks for with a token (ADR-3 and ADR-5)."""
+"""Issues enrollment tickets to operators who call with a token (ADR-3 and ADR-5)."""
 
 from cofactor_server.domain.authenticators.kinds import PHONE_KINDS
 from cofactor_server.domain.authenticators.methods import PHONE
@@ -14,24 +14,24 @@ from cofactor_server.services.transactions.refusals import Missing
 
 
 class OperatorTickets:
-    """Issues tickets to operators, each as far as the role may see."""
+    """Issues tickets to operators, and returns only what the operator's role may see."""
 
     def __init__(self, office: TicketOffice, credentials: Credentials) -> None:
         self._office = office
         self._credentials = credentials
 
     async def issue(self, caller: Caller, new: NewTicket, factor: Kind) -> IssuedTicket:
-        """Issue a ticket; what support is told of it holds no secret.
+        """Issue a ticket; the role support gets a result without the ticket and its URL.
 
         Args:
-            caller: Who asks.
-            new: What is wanted, but for its kinds.
-            factor: A kind, or `phone` for the ways in which telephones are reached; empty for any.
+            caller: The operator.
+            new: The requested ticket, without its kinds.
+            factor: A kind, or `phone` for every enabled way to reach a phone; empty for any kind.
 
         Raises:
-            CallerNotAllowed: Support has tickets mailed to the profile's address, and nowhere else.
+            CallerNotAllowed: The role support may only have tickets mailed to the profile's address.
             NotFound: There is no such user.
-            CofactorError: As of `TicketOffice.issue`.
+            CofactorError: As `TicketOffice.issue` raises.
         """
         if caller.operator is None:
             raise BearerMissing

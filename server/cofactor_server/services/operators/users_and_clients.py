@@ -1,4 +1,4 @@
-"""What an operator does to users and clients; the authority is read access to the keyring (ADR-5)."""
+"""Manages users and clients for operators; read access to the keyring is the authority (ADR-5)."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from cofactor_server.vault.passwords import Passwords
 SECRET_OCTETS = 32
 
 _san = re.compile(r"dns:(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*|uri:[a-z][a-z0-9+.-]*:[!-~]{1,2048}").fullmatch
-"""Names that a certificate can have as they stand: nothing is decoded or folded when they are compared."""
+"""Names that a certificate can contain exactly as written: comparison neither decodes nor folds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,22 @@ class NewUser:
     realm: str
     subject: str
     password: str = field(repr=False)
-    """Empty for users whose first factor somebody else checks."""
+    """Empty for users whose first factor another system verifies."""
     label: str = ""
     mfa_policy: MfaPolicy | None = None
     email: str = ""
     email_verified: bool = False
-    """Whether the address is known to be the user's: codes then go there, and nobody can remove it."""
+    """Whether the address is known to be the user's: codes then go there, and it can't be removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """A client to be created; secrets are drawn, never chosen (ADR-10)."""
+    """A client to be created; its secret is generated at random, never chosen (ADR-10)."""
 
     name: str
     public: bool = False
     grant_types: frozenset[GrantType] = frozenset()
-    """The MFA grants are enabled together: one of them stands for all."""
+    """The MFA grants are enabled together: naming one enables all of them."""
     capabilities: frozenset[Capability] = frozenset()
     audiences: tuple[str, ...] = ()
     algorithm: str = "RS256"
@@ -63,17 +63,17 @@ class NewClient:
     mfa_policy: MfaPolicy | None = None
     enrollment: Enrollment = Enrollment.AT_LOGIN
     remember_days: int = 30
-    """How long its users' browsers may be remembered."""
+    """How many days its users' browsers may be remembered."""
     tls_san: str = ""
-    """Instead of a secret, whom its certificates name; see `Client.tls_san`."""
+    """Instead of a secret, the subject alternative name of its certificates; see `Client.tls_san`."""
     origins: tuple[str, ...] = ()
-    """Of web pages that may read what is answered to it; none by default (ADR-25)."""
+    """The origins of web pages that may read responses to the client; none by default (ADR-25)."""
     jwks: str = ""
-    """Instead of a secret, the public keys it signs with: a JSON Web Key Set (RFC 7517 section 5)."""
+    """Instead of a secret, the public keys of its signatures: a JSON Web Key Set (RFC 7517 section 5)."""
 
 
 class Operators:
-    """Creates, lists, resets and deletes."""
+    """Creates, lists, resets and deletes users and clients."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Operators:
         """Create a user.
 
         Raises:
-            Conflict: The realm knows the subject already.
-            InvalidRequest: The name is empty, the password has more than 1,024 octets, or the address is none.
+            Conflict: The realm has this subject already.
+            InvalidRequest: The name is empty, the password has more than 1,024 bytes, or the address is invalid.
         """
         if not new.realm or not new.subject:
             raise InvalidRequest(violations=(("subject", "must not be empty"),))
@@ -125,11 +125,11 @@ class Operators:
         return user
 
     async def set_email(self, realm: str, subject: str, email: str, *, verified: bool) -> User:
-        """Give a user's profile an address, or none; the user is told.
+        """Set or clear the address of a user's profile; the user is notified.
 
         Raises:
             Missing: There is no such user.
-            InvalidRequest: The address is none.
+            InvalidRequest: The address is invalid.
         """
         self._check_address(email, verified=verified)
 
@@ -150,7 +150,7 @@ class Operators:
         return user
 
     async def users(self, realm: str = "") -> list[tuple[User, list[Authenticator]]]:
-        """Return the users of a realm, or all, with what they enrolled."""
+        """Return the users of a realm, or all users if it is empty, with their authenticators."""
         return await self._records.read(accounts.users, realm)
 
     async def user(self, realm: str, subject: str) -> User:
@@ -165,7 +165,7 @@ class Operators:
         return user
 
     async def delete_user(self, realm: str, subject: str) -> User:
-        """Delete a user and everything that is theirs; tokens they hold stop working.
+        """Delete a user and all of the user's data; the user's tokens stop working.
 
         Raises:
             Missing: There is no such user.
@@ -176,10 +176,10 @@ class Operators:
         return user
 
     async def reset_mfa(self, realm: str, subject: str, *, enroll_at_login: bool = False) -> int:
-        """Remove every authenticator of a user, and end every token issued before.
+        """Remove every authenticator of a user, and revoke every token issued before.
 
-        Afterwards the user enrolls by ticket only, unless `enroll_at_login`: a thief who has the password and talked
-        the help desk into a reset gains nothing at the login (ADR-3).
+        Afterwards the user enrolls by ticket only, unless `enroll_at_login` is true. An attacker who has the password
+        and persuaded the help desk to reset gains nothing at a login (ADR-3).
 
         Returns:
             How many authenticators were removed.
@@ -196,7 +196,7 @@ class Operators:
         return removed
 
     async def sign_out(self, realm: str, subject: str) -> Opened:
-        """End everything that a user has open: every refresh token, remembered browser, mfa_token and access token.
+        """Revoke everything that a user has open: every refresh token, remembered browser, mfa_token and access token.
 
         Returns:
             What was open.
@@ -210,7 +210,7 @@ class Operators:
         return ended
 
     async def forget_browsers(self, realm: str, subject: str) -> int:
-        """Forget every remembered browser of a user: each is asked for a second factor again.
+        """Forget every remembered browser of a user, so that each needs a second factor again.
 
         Returns:
             How many there were.
@@ -224,7 +224,7 @@ class Operators:
         return forgotten
 
     async def set_blocked(self, realm: str, subject: str, *, blocked: bool) -> User:
-        """Block a user, ending every token issued before, or let the user in again.
+        """Block a user and revoke every token issued before, or unblock the user.
 
         Raises:
             Missing: There is no such user.
@@ -239,11 +239,11 @@ class Operators:
         return user
 
     async def set_password(self, realm: str, subject: str, password: str) -> User:
-        """Give a user a new password, ending every token issued before.
+        """Set a user's password, and revoke every token issued before.
 
         Raises:
             Missing: There is no such user.
-            InvalidRequest: The password is empty or has more than 1,024 octets.
+            InvalidRequest: The password is empty or has more than 1,024 bytes.
         """
         if not password:
             raise InvalidRequest(violations=(("password", "must not be empty"),))
@@ -261,10 +261,10 @@ class Operators:
         return user
 
     async def import_tokens(self, realm: str, seeds: Sequence[Seed], *, allow_short: bool = False) -> int:
-        """Bind a delivery of hardware tokens to users; see `TokenImports.add`.
+        """Import hardware tokens and bind them to users; see `TokenImports.add`.
 
         Raises:
-            ImportRefused: One of them can't be bound; none was.
+            ImportRefused: At least one token can't be bound; no token was bound.
         """
         return await self._tokens.add(realm, seeds, allow_short=allow_short)
 
@@ -278,10 +278,10 @@ class Operators:
         """Create a client.
 
         Returns:
-            The client and its secret, which is shown here and never again; empty for a client that has none.
+            The client and its secret, which is never shown again; the secret is empty for a client that has none.
 
         Raises:
-            InvalidRequest: What it is given contradicts itself.
+            InvalidRequest: A property is invalid, or properties contradict each other.
         """
         jwks = _check(new)
         secret = "" if new.public or new.tls_san or new.jwks else base64url(self._entropy.octets(SECRET_OCTETS))
@@ -312,7 +312,7 @@ class Operators:
         return await self._records.read(accounts.clients)
 
     async def delete_client(self, client_id: str) -> None:
-        """Delete a client; whatever it wants decided from now on is refused, and introspection after five seconds.
+        """Delete a client; its decisions are refused from now on, and its introspection calls after five seconds.
 
         Raises:
             Missing: There is no such client.
@@ -322,7 +322,7 @@ class Operators:
 
 
 def _check(new: NewClient) -> str:  # noqa: C901 - one condition each
-    """Return the client's keys as they are registered."""
+    """Check a new client, and return its keys in the form to register."""
     jwks, violations = _keys(new)
     violations += _strange_origins(new)
     if not new.name:
@@ -356,7 +356,7 @@ def _strange_origins(new: NewClient) -> list[tuple[str, str]]:
 
 
 def _is_origin(text: str) -> bool:
-    """Whether a browser could send this as a page's origin, and the page came there safely (RFC 6454 section 6.2)."""
+    """Whether a browser could send this as the origin of a page that was loaded securely (RFC 6454 section 6.2)."""
     try:
         parts = urlsplit(text)
         port = "" if parts.port is None else f":{parts.port}"
@@ -370,7 +370,7 @@ def _is_origin(text: str) -> bool:
 
 
 def _keys(new: NewClient) -> tuple[str, list[tuple[str, str]]]:
-    """Return the client's keys as they are registered, and what is wrong with them."""
+    """Return the client's keys in the form to register, and what is wrong with them."""
     if not new.jwks:
         return "", []
     if new.public or new.tls_san:
