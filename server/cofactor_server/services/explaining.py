@@ -117,7 +117,7 @@ class Explaining:
         guesses = BudgetStanding(
             SOURCE_FAILED_CODES.quota("failed-codes-of-source", guesses_full_at, now),
             SOURCE_FAILED_CODES.wait(guesses_full_at, now),
-            applies=bool(asked.source),
+            applies=bool(asked.source) and not known,
         )
         return Explanation(
             consequence=consequence,

@@ -104,13 +104,14 @@ class Guessing:
         """Try a proof against every candidate whose budget is not empty.
 
         The budgets are looked at first, so that a refused guess does not tell whether it was right. A proof that no
-        candidate takes counts once on each that was tried, and once on its source.
+        candidate takes counts once on each that was tried, and once on its source. The source's budget is of strangers:
+        whoever else is behind that address does not keep out users who are known there (security.md 9).
         """
         now, source = attempt.now, attempt.trail.source
         known = attempt.remembered or work.is_known(attempt.trail.user_id, source, now)
         waits = [candidate.authenticator.guard.wait(known=known, now=now) for candidate in candidates]
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
-        source_wait = work.source_wait(source, now)
+        source_wait = 0 if known else work.source_wait(source, now)
         if source_wait or not tried:
             return _too_many(source_wait, 0 if tried else min(waits), now)
         hint, denied = "", False
@@ -131,7 +132,7 @@ class Guessing:
                         name = _failure(replay=replay, cloned=cloned)
         for candidate in tried:
             self._failed(work, attempt, candidate.authenticator, known=known, name=name)
-        if source:
+        if source and not known:
             work.charge_source(source, now)
         guards = [candidate.authenticator.guard.failed(known=known, now=now) for candidate in tried]
         left = max((guard.quota(known=known, now=now) for guard in guards), key=lambda quota: quota.remaining)
