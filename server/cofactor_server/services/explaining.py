@@ -5,11 +5,8 @@ It reads what logins read, through the same code where that decides anything, an
 
 from cofactor_server.domain.authenticators import State, enrolled
 from cofactor_server.domain.budgets import (
-    EMAIL_SENDS,
     FAILED_CODES,
-    PHONE_SENDS,
     PROMPTS_IN_VAIN,
-    PUSH_SENDS,
     SOURCE_FAILED_CODES,
     STRANGER_FAILURES_PER_DAY,
     Guard,
@@ -49,6 +46,7 @@ from cofactor_server.services.policies import Policies
 from cofactor_server.services.policy import Policy, demanding, wanted_of
 from cofactor_server.services.postage import Postage
 from cofactor_server.services.records import Records
+from cofactor_server.services.sending import MAILS, PHONE, PROMPTS
 from cofactor_server.services.throttling import Throttle
 from cofactor_server.store import queries
 from cofactor_server.store.queries import Account
@@ -248,15 +246,12 @@ def _guesses(guard: Guard, *, known: bool, now: int) -> tuple[BudgetStanding, ..
 
 def _messages(user: User, *, known: bool, now: int) -> tuple[BudgetStanding, ...]:
     """Return the budgets of messages to a user; none of them stands before a login that needs no message."""
-    kept = (
-        ("phone-messages", PHONE_SENDS, user.phone_full_at),
-        ("mails", EMAIL_SENDS, user.email_full_at),
-        ("prompts", PUSH_SENDS, user.push_full_at),
-    )
-    counted = [
-        BudgetStanding(bucket.quota(name, full_at, now), bucket.wait(full_at, now), applies=True)
-        for name, bucket, full_at in kept
-    ]
+    counted = []
+    for allowance in (PHONE, MAILS, PROMPTS):
+        for of_known, whose in ((False, "strangers"), (True, "known-sources")):
+            full_at, bucket = allowance.full_at(user, known=of_known), allowance.bucket
+            quota = bucket.quota(f"{allowance.name}-of-{whose}", full_at, now)
+            counted.append(BudgetStanding(quota, bucket.wait(full_at, now), applies=known == of_known))
     left = max(0, PROMPTS_IN_VAIN - user.prompts_since_login)
     in_vain = Quota("prompts-in-vain", PROMPTS_IN_VAIN, left, 0)
     return (*counted, BudgetStanding(in_vain, 0, applies=not known, regains=False))
