@@ -111,7 +111,6 @@ bench: .venv/.dev  ## run the benchmark: BENCH_SECONDS=10
 check: .venv/.dev .tools/proto/.made | git $(GO)  ## judge the code without running it
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/python tools/words.py
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	tools/breaking.sh

@@ -128,6 +128,7 @@ def deployment(**given: object) -> Deployment:
         "friendly_name": "Example",
         "mfa_policy": MfaPolicy.ALWAYS,
         "kinds": frozenset({"totp", "recovery-code"}),
+        "refusal_pause": SECOND // 5,
     }
     return Deployment(**{**defaults, **given})  # type: ignore[arg-type]
 

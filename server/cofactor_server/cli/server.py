@@ -58,6 +58,8 @@ def serve(
     ] = False,
 ) -> None:
     """Serve, as the environment (COFACTOR_…) and COFACTOR_CONFIG_FILE say. SIGTERM stops after what was begun."""
+    import structlog
+
     from cofactor_server import logs
     from cofactor_server.cli.opening import configured
     from cofactor_server.serving import workers as processes
@@ -76,6 +78,12 @@ def serve(
     listening = Listening.of(settings, only)
     listening.check()
     logs.configure()
+    if places := listening.one_source(settings.trusted_proxies):
+        structlog.get_logger("cofactor").warning(
+            "all users have one source",
+            at=places,
+            why="calls come from this machine, and COFACTOR_TRUSTED_PROXIES names nobody who forwards their addresses",
+        )
     if settings.workers == 1:
         _run(configuration, listening, migrate=not no_migrate)
         return

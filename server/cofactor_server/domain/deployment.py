@@ -21,7 +21,7 @@ from cofactor_server.domain.foundation.values import Value
 from cofactor_server.domain.logins.login import MFA_TOKEN_LIFE
 from cofactor_server.domain.parties.relying_party import RelyingParty, UserVerification, origin_of
 from cofactor_server.domain.parties.users import MfaPolicy, User
-from cofactor_server.seams import MINUTE
+from cofactor_server.seams import MINUTE, SECOND
 
 MFA_SCOPES = ("enroll", "read:authenticators", "remove:authenticators")
 MFA_ACCESS_TOKEN_SECONDS = 600
@@ -60,6 +60,10 @@ class Deployment(Value, frozen=True):
     """Wrong passwords for a name, from strangers; from the owner's sources as many again."""
     source_logins: Bucket = SOURCE_LOGINS
     """Wrong passwords from a source, over all names."""
+    refusal_pause: int = SECOND // 2
+    """How long a source waits to hear that a login is throttled, in microseconds.
+
+    A known user's password is looked at meanwhile, so that time does not tell who is known."""
     number_sends: Bucket = PHONE_SENDS
     """Text messages and calls to a number that is being enrolled, over all users."""
     address_sends: Bucket = EMAIL_SENDS

@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import ipaddress
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cofactor_server.rpc.server import PlaintextRefused
+from cofactor_server.rpc.source import UNIX
 from cofactor_server.rpc.transport.tls import TlsFiles, server_context
 from cofactor_server.settings import Settings, is_local, split_address
 
@@ -81,6 +84,27 @@ class Listening:
         for address in filter(None, (self.http, self.grpc, self.metrics, self.management, self.admin)):
             if not address.startswith("unix:"):
                 bind(address).close()
+
+    def one_source(self, trusted_proxies: Sequence[str]) -> list[str]:
+        """Return the addresses at which all users seem to come from one place, since nobody's forwarding is believed.
+
+        Whoever calls a loopback address or a unix socket is this machine: a proxy, as a rule (ADR-11).
+
+        Args:
+            trusted_proxies: Networks, addresses and `unix`, whose `X-Forwarded-For` is believed.
+        """
+        networks = [ipaddress.ip_network(proxy) for proxy in trusted_proxies if proxy != UNIX]
+
+        def believes(address: str) -> bool:
+            if address.startswith("unix:"):
+                return UNIX in trusted_proxies
+            host, _ = split_address(address)
+            peer = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+            return any(peer in network for network in networks)
+
+        return [
+            address for address in (self.http, self.grpc) if address and is_local(address) and not believes(address)
+        ]
 
     def shared(self) -> tuple["Listening", list[socket.socket]]:
         """Return a copy with chosen ports, and the sockets that reserve these ports for the workers.

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest migration; a test holds it to the folder of migrations."""
 
 

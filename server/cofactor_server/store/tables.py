@@ -104,6 +104,9 @@ users = _table(
     _instant("email_full_at", default="0"),
     Column("prompts_since_login", Integer, nullable=False, server_default="0"),
     _instant("push_full_at", default="0"),
+    _instant("known_phone_full_at", default="0"),
+    _instant("known_email_full_at", default="0"),
+    _instant("known_push_full_at", default="0"),
     UniqueConstraint("realm", "subject"),
 )
 
@@ -150,6 +153,7 @@ challenges = _table(
     Column("answer", LargeBinary, nullable=True, comment="sealed; what an approval showed, until it is redeemed"),
     Column("poll_interval", BigInteger, nullable=False, server_default="5000000"),
     Column("next_poll_at", BigInteger, nullable=False, server_default="0"),
+    _flag("known"),
     PrimaryKeyConstraint("user_id", "id"),
     Index(None, "expires_at"),
 )

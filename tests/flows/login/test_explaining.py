@@ -213,9 +213,12 @@ async def test_messages_are_counted_before_anybody_is_locked_out(grpc_api: GrpcA
     told = await explain(grpc_api, client)
     left = {one.name: one.remaining for one in told.budgets}
     assert {name: left[name] for name in left if "message" in name or "mail" in name or "prompt" in name} == {
-        "phone-messages": 10,
-        "mails": 20,
-        "prompts": 5,
+        "phone-messages-of-strangers": 10,
+        "phone-messages-of-known-sources": 10,
+        "mails-of-strangers": 20,
+        "mails-of-known-sources": 20,
+        "prompts-of-strangers": 5,
+        "prompts-of-known-sources": 5,
         "prompts-in-vain": 10,
         "messages-of-client": 1_000,
     }

@@ -47,6 +47,21 @@ def test_it_serves_both_edges_and_stops(deployed: Invoke, start: Start) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.requirement("S186")
+@pytest.mark.parametrize(
+    ("proxies", "told"),
+    [("", True), ("10.0.0.0/8", True), ("127.0.0.1", False), ("127.0.0.0/8,10.0.0.0/8", False)],
+)
+def test_it_says_at_start_that_all_users_are_one_source(
+    proxies: str, told: bool, deployed: Invoke, start: Start
+) -> None:
+    process = start("serve", **({"COFACTOR_TRUSTED_PROXIES": proxies} if proxies else {}))
+    where(process)
+    lines = [json.loads(line) for line in process.stderr.splitlines() if '"all users have one source"' in line]
+    assert [(line["level"], len(line["at"])) for line in lines] == ([("warning", 2)] if told else [])
+    assert all("COFACTOR_TRUSTED_PROXIES" in line["why"] for line in lines)
+
+
 @pytest.mark.parametrize("only", ["http", "grpc"])
 def test_it_serves_one_edge_alone(only: str, deployed: Invoke, start: Start) -> None:
     told = where(start("serve", "--only", only))

@@ -10,7 +10,9 @@ CHALLENGE_LIFE = 5 * MINUTE
 """W2; well inside the ten minutes of S8."""
 
 PENDING_PER_USER = 10
-"""How many of one user's wait for an answer at once, over all logins; the oldest gives way."""
+"""How many of one user's wait for an answer at once, over all logins; the oldest gives way.
+
+Of strangers and of known sources as many each, so that strangers do not push out what the owner is about to answer."""
 
 
 POLL_INTERVAL = 5 * SECOND
@@ -75,6 +77,8 @@ class Challenge(Value, frozen=True):
     """The least time between two polls from now on, in microseconds; kept here, so that replicas share it (S137)."""
     next_poll_at: int = 0
     """Before this instant a poll comes too soon."""
+    known: bool = False
+    """Whether it was asked for from a source where the user completed MFA lately, or from a remembered browser."""
 
     @property
     def by_ticket(self) -> bool:

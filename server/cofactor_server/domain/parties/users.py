@@ -62,6 +62,10 @@ class User(Value, frozen=True):
     """Prompts on devices since a login was last completed: all of them unanswered, denied or given up."""
     push_full_at: int = 0
     """The budget of prompts on devices, as `domain.budgets.Bucket` keeps one."""
+    known_phone_full_at: int = 0
+    """What the user asks for has budgets apart: from sources where the user completed MFA, or a remembered browser."""
+    known_email_full_at: int = 0
+    known_push_full_at: int = 0
 
     @property
     def shown_label(self) -> str:

@@ -87,7 +87,8 @@ class Enroll(Value, frozen=True):
             return FactorDisabled()
         if isinstance(destination := self._destination(user), CofactorError):
             return destination
-        if refusal := charge(work, user, factor.kind, now):
+        known = authority.known(work, now)
+        if refusal := charge(work, user, factor.kind, now, known=known):
             return refusal
         self._make_room(work, mine, now)
         account = self.enrolling.deployment.account(user)
@@ -97,9 +98,11 @@ class Enroll(Value, frozen=True):
         application = client.name if client is not None else account.issuer_label
         context = Context(application, Purpose.ENROLL, now, authority.source, siblings=siblings)
         owner = (authority.login_id, authority.client_id, user.epoch)
-        prepared = prepare(work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner)
+        prepared = prepare(
+            work, self.enrolling.credentials, self.enrolling.entropy, authenticator, context, owner, known=known
+        )
         if factor.kind != PUSH:  # push sends no message here: the device pairs by a code on the screen
-            prepared = replace(prepared, quota=messages_left(work.user(user.id) or user, factor.kind, now))
+            prepared = replace(prepared, quota=messages_left(work.user(user.id) or user, factor.kind, now, known=known))
         # Enrollment by ticket creates the recovery code at confirmation, which no other party can have begun.
         codes, code_before = self._recovery_codes(work, account, mine, now) if authority.ticket is None else ((), None)
         return Made(prepared, dict(made.show), codes, code_before)

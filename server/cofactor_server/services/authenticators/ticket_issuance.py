@@ -65,7 +65,8 @@ class Issue:
         if new.send_mail:
             if not address:
                 return InvalidRequest(violations=(("email", "is required: the profile has no verified address"),))
-            if refusal := charge(work, user, EMAIL, now):
+            # An operator is no stranger, and whoever has the password must not keep the user's letter back.
+            if refusal := charge(work, user, EMAIL, now, known=True):
                 return refusal
         strict = self.enrolling.deployment.strict
         ticket = EnrollmentTicket(

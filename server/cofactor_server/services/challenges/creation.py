@@ -56,6 +56,8 @@ def prepare(
     authenticator: Authenticator,
     context: Context,
     login: tuple[str, str, int],
+    *,
+    known: bool,
 ) -> Prepared:
     """Store a challenge for an authenticator.
 
@@ -69,6 +71,7 @@ def prepare(
         authenticator: The authenticator to challenge.
         context: The context of the challenge; its `now` is the creation time.
         login: The id of the login, its client and its epoch.
+        known: Whether the request comes from a source where the user completed MFA lately, or a remembered browser.
 
     Returns:
         The challenge and its prompt; neither if the kind needs no challenge.
@@ -78,7 +81,8 @@ def prepare(
         return Prepared(authenticator)
     login_id, client_id, epoch = login
     pending = sorted(work.pending_challenges(authenticator.user_id), key=lambda earlier: earlier.created_at)
-    too_many = pending[: max(0, len(pending) - PENDING_PER_USER + 1)]
+    mine = [earlier for earlier in pending if earlier.known == known]
+    too_many = mine[: max(0, len(mine) - PENDING_PER_USER + 1)]
     alike = {authenticator.id}
     if authenticator.kind == PUSH and context.purpose is Purpose.LOGIN:  # one pending push per login (ADR-17)
         alike |= {other.id for other in work.authenticators(authenticator.user_id) if other.kind == PUSH}
@@ -103,6 +107,7 @@ def prepare(
         created_at=context.now,
         expires_at=context.now + CHALLENGE_LIFE,
         expected=credentials.seal_expected(authenticator.user_id, challenge_id, prompt.expected),
+        known=known,
     )
     work.save_challenge(challenge)
     event = Event(
@@ -151,16 +156,16 @@ class CreateChallenge(Value, frozen=True):
         picked = self._pick(mine, no_push=prompts_refused(user, now, known=known))
         if isinstance(picked, CofactorError):
             return picked
-        if refusal := charge(work, user, picked.kind, now):
+        if refusal := charge(work, user, picked.kind, now, known=known):
             return refusal
         if picked.kind == PUSH:
-            count_prompt(work, user, picked.id, self.source, now)
+            count_prompt(work, user, picked.id, self.source, now, known=known)
         siblings = self._siblings(picked, work.authenticators(user.id))
         context = Context(self.client.name, Purpose.LOGIN, now, self.source, siblings=siblings)
         context = replace(context, audience=login.audience, scope=login.scope)
         owner = (login.id, self.client.id, login.epoch)
-        prepared = prepare(work, self.credentials, self.entropy, picked, context, owner)
-        return replace(prepared, quota=messages_left(work.user(user.id) or user, picked.kind, now))
+        prepared = prepare(work, self.credentials, self.entropy, picked, context, owner, known=known)
+        return replace(prepared, quota=messages_left(work.user(user.id) or user, picked.kind, now, known=known))
 
     def _pick(self, mine: Sequence[Authenticator], *, no_push: TooManyMessages | None) -> Authenticator | CofactorError:
         request = self.request

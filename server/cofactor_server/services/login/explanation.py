@@ -9,11 +9,8 @@ from cofactor_server.domain.authenticators.proofs import Kind
 from cofactor_server.domain.callers import Caller
 from cofactor_server.domain.deployment import Deployment
 from cofactor_server.domain.foundation.budgets import (
-    EMAIL_SENDS,
     FAILED_CODES,
-    PHONE_SENDS,
     PROMPTS_IN_VAIN,
-    PUSH_SENDS,
     SOURCE_FAILED_CODES,
     STRANGER_FAILURES_PER_DAY,
     Guard,
@@ -44,6 +41,7 @@ from cofactor_server.errors import (
 from cofactor_server.seams import DAY, SECOND, Clock
 from cofactor_server.services.login.throttling import Throttle
 from cofactor_server.services.messages.limits import Postage
+from cofactor_server.services.messages.sending import MAILS, PHONE, PROMPTS
 from cofactor_server.services.policy.apis import Apis
 from cofactor_server.services.policy.decision_hook import Asked, Hooking
 from cofactor_server.services.policy.evaluation import Policy, demanding, wanted_of
@@ -117,7 +115,7 @@ class Explaining:
         guesses = BudgetStanding(
             SOURCE_FAILED_CODES.quota("failed-codes-of-source", guesses_full_at, now),
             SOURCE_FAILED_CODES.wait(guesses_full_at, now),
-            applies=bool(asked.source),
+            applies=bool(asked.source) and not known,
         )
         return Explanation(
             consequence=consequence,
@@ -252,15 +250,12 @@ def _guesses(guard: Guard, *, known: bool, now: int) -> tuple[BudgetStanding, ..
 
 def _messages(user: User, *, known: bool, now: int) -> tuple[BudgetStanding, ...]:
     """Return a user's message budgets; none of them stops a login that needs no message."""
-    kept = (
-        ("phone-messages", PHONE_SENDS, user.phone_full_at),
-        ("mails", EMAIL_SENDS, user.email_full_at),
-        ("prompts", PUSH_SENDS, user.push_full_at),
-    )
-    counted = [
-        BudgetStanding(bucket.quota(name, full_at, now), bucket.wait(full_at, now), applies=True)
-        for name, bucket, full_at in kept
-    ]
+    counted = []
+    for allowance in (PHONE, MAILS, PROMPTS):
+        for of_known, whose in ((False, "strangers"), (True, "known-sources")):
+            full_at, bucket = allowance.full_at(user, known=of_known), allowance.bucket
+            quota = bucket.quota(f"{allowance.name}-of-{whose}", full_at, now)
+            counted.append(BudgetStanding(quota, bucket.wait(full_at, now), applies=known == of_known))
     left = max(0, PROMPTS_IN_VAIN - user.prompts_since_login)
     in_vain = Quota("prompts-in-vain", PROMPTS_IN_VAIN, left, 0)
     return (*counted, BudgetStanding(in_vain, 0, applies=not known, regains=False))

@@ -1,5 +1,7 @@
 """Verifies first factors: a password checked here, or a first factor that a trusted client vouches for."""
 
+import asyncio
+
 from cofactor_server.domain.authenticators.acr import Authentication, authentication
 from cofactor_server.domain.authenticators.authenticator import enrolled
 from cofactor_server.domain.callers import Caller
@@ -23,7 +25,7 @@ from cofactor_server.errors import (
 from cofactor_server.seams import Clock, Entropy, new_id
 from cofactor_server.services.login import vouching
 from cofactor_server.services.login.remembered_browsers import Browsers, Recognize
-from cofactor_server.services.login.throttling import Throttle
+from cofactor_server.services.login.throttling import Throttle, Try, reached
 from cofactor_server.services.policy.apis import Apis
 from cofactor_server.services.policy.decision_hook import Asked, Hooking
 from cofactor_server.services.policy.evaluation import Policy, demanding, wanted_of
@@ -89,15 +91,10 @@ class FirstFactors:
             raise RealmUnknown
         name, source = grant.username, caller.source
         user, known = await self._records.read(queries.login, realm, name, source, self._clock.now())
-        known = known or await self._is_remembered(user, client, grant.remember_token)
-        taken = await self._throttle.take(realm, name, source, known=known)
+        remembered = await self._is_remembered(user, client, grant.remember_token)
+        taken = await self._throttle.take(realm, name, source, known=known, remembered=remembered)
         stored = user.password_hash if user and user.password_hash else None
-        try:
-            # No transaction is open here, and an unknown user costs the same hash (ADR-22).
-            right = await self._passwords.verify(stored, grant.password)
-        except PasswordsBusy:
-            await self._throttle.give_back(taken)
-            raise TooManyRequests(retry_after=1) from None
+        right = await self._is_right(taken, stored, grant.password)
         if user is None or not right:
             raise InvalidCredentials(quota=taken.quota)
         await self._throttle.give_back(taken)
@@ -130,6 +127,30 @@ class FirstFactors:
         login = self._logins.begun(vouched.user, client, target, grant.methods, FirstFactor.VOUCHED, shown_at)
         account = Account(vouched.user, vouched.authenticators)
         return await self._after_first_factor(caller, account, client, login, wanted, grant)
+
+    async def _is_right(self, taken: Try, stored: str | None, password: str) -> bool:
+        """Whether a password is the stored one.
+
+        No transaction is open here, and an unknown user costs the same hash (ADR-22).
+
+        Raises:
+            TooManyRequests: Too many passwords wait to be hashed.
+            TooManyAttempts: It is not known to be right by the time at which a stranger is refused.
+        """
+        try:
+            async with asyncio.timeout_at(taken.until):
+                right = await self._passwords.verify(stored, password)
+        except PasswordsBusy:
+            await self._throttle.give_back(taken)
+            if taken.refusal is None:
+                raise TooManyRequests(retry_after=1) from None
+            right = False
+        except TimeoutError:
+            right = False
+        if taken.refusal is not None and taken.until is not None and not right:
+            await reached(taken.until)
+            raise taken.refusal
+        return right
 
     async def _provisioned(self, grant: VouchedGrant, now: int) -> User:
         user = User(

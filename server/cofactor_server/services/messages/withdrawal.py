@@ -50,7 +50,7 @@ class Withdraw:
             return
         work.save_challenge(replace(challenge, state=ChallengeState.SUPERSEDED))
         if self.refunded:
-            refund(work, user, challenge.authenticator_id.partition("|")[0])
+            refund(work, user, challenge.authenticator_id.partition("|")[0], known=challenge.known)
         if challenge.purpose is not Purpose.ENROLL:
             return
         for a in work.authenticators(user_id):

@@ -91,6 +91,11 @@ class Authority:
             self.user_id, client_id=self.client_id, token_id=self.login_id, source=self.source, pending_challenges=True
         )
 
+    def known(self, work: Work, now: int) -> bool:
+        """Whether it comes from where the user completed MFA lately, or from a remembered browser (ADR-9)."""
+        remembered = self.login is not None and self.login.remembered
+        return remembered or work.is_known(self.user_id, self.source, now)
+
     def refusal(self, work: Work, now: int) -> CofactorError | None:
         """Return why the token is no longer valid; None if it is valid. The caller holds the user's lock."""
         if self.ticket is not None:

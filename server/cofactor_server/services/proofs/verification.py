@@ -120,6 +120,8 @@ class Guessing:
 
         The budgets are checked before the proof, so that the refusal of a guess does not disclose whether the guess was
         right. A proof that no candidate accepts counts once for each candidate that was tried, and once for its source.
+        The source's budget is of strangers: others behind that address do not keep out users who are known there
+        (ADR-9).
 
         Args:
             work: The transaction; the caller holds the user's lock.
@@ -130,7 +132,7 @@ class Guessing:
         known = attempt.remembered or work.is_known(attempt.trail.user_id, source, now)
         waits = [candidate.authenticator.guard.wait(known=known, now=now) for candidate in candidates]
         tried = [candidate for candidate, wait in zip(candidates, waits, strict=True) if not wait]
-        source_wait = work.source_wait(source, now)
+        source_wait = 0 if known else work.source_wait(source, now)
         if source_wait or not tried:
             return _too_many(source_wait, 0 if tried else min(waits), now)
         hint, denied = "", False
@@ -151,7 +153,7 @@ class Guessing:
                         name = _failure(replay=replay, cloned=cloned)
         for candidate in tried:
             self._failed(work, attempt, candidate.authenticator, known=known, name=name)
-        if source:
+        if source and not known:
             work.charge_source(source, now)
         guards = [candidate.authenticator.guard.failed(known=known, now=now) for candidate in tried]
         left = max((guard.quota(known=known, now=now) for guard in guards), key=lambda quota: quota.remaining)

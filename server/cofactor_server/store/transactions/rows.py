@@ -47,7 +47,7 @@ class StoredOutcome:
 def user(row: Sequence[Any]) -> User:
     """Return the user a row of `users` holds."""
     user_id, realm, subject, label, epoch, blocked, created_at, mfa_policy, enrollment, password_hash, *rest = row
-    email, email_verified, phone_full_at, email_full_at, prompts_since_login, push_full_at = rest
+    email, email_verified, phone_full_at, email_full_at, prompts_since_login, push_full_at, *known = rest
     return User(
         user_id,
         realm,
@@ -65,6 +65,7 @@ def user(row: Sequence[Any]) -> User:
         email_full_at,
         prompts_since_login,
         push_full_at,
+        *known,
     )
 
 
@@ -87,6 +88,9 @@ def of_user(value: User) -> dict[str, Any]:
         "email_full_at": value.email_full_at,
         "prompts_since_login": value.prompts_since_login,
         "push_full_at": value.push_full_at,
+        "known_phone_full_at": value.known_phone_full_at,
+        "known_email_full_at": value.known_email_full_at,
+        "known_push_full_at": value.known_push_full_at,
     }
 
 
@@ -193,7 +197,7 @@ def of_authenticator(value: Authenticator) -> dict[str, Any]:
 def challenge(row: Sequence[Any]) -> Challenge:
     """Return the challenge that a row of `challenges` holds, or begins with; what it expects stays sealed."""
     user_id, challenge_id, client_id, login_id, purpose, authenticator_id, state, epoch, *rest = row[:CHALLENGE_COLUMNS]
-    created_at, expires_at, expected, answered_at, answer, poll_interval, next_poll_at = rest
+    created_at, expires_at, expected, answered_at, answer, poll_interval, next_poll_at, known = rest
     return Challenge(
         user_id,
         challenge_id,
@@ -210,6 +214,7 @@ def challenge(row: Sequence[Any]) -> Challenge:
         bytes(answer or b""),
         poll_interval,
         next_poll_at,
+        bool(known),
     )
 
 
@@ -231,6 +236,7 @@ def of_challenge(value: Challenge) -> dict[str, Any]:
         "answer": value.answer or None,
         "poll_interval": value.poll_interval,
         "next_poll_at": value.next_poll_at,
+        "known": value.known,
     }
 
 

@@ -39,6 +39,9 @@ USER = user(
     email_full_at=NOW + 8,
     prompts_since_login=9,
     push_full_at=NOW + 9,
+    known_phone_full_at=NOW + 10,
+    known_email_full_at=NOW + 11,
+    known_push_full_at=NOW + 12,
 )
 CLIENT = Client(
     id="c",
@@ -94,6 +97,7 @@ CHALLENGE = Challenge(
     answer=b"\x01",
     poll_interval=7,
     next_poll_at=NOW + 3,
+    known=True,
 )
 FAMILY = RefreshFamily(
     user_id="u0",
