@@ -1,7 +1,6 @@
 """Security decisions 9 and 22: who shares an address with a stranger gets in, and the stranger learns of nobody."""
 
 import asyncio
-import statistics
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -303,9 +302,9 @@ async def test_time_does_not_tell_who_is_known_behind_a_sprayed_address(
             await told(api, client, name)
             times.append(loop.time() - began)
 
-    # How alike the times are is measured by the benchmark of sameness; on a busy machine they scatter.
-    medians = [statistics.median(times) for times in took.values()]
-    assert min(medians) >= PAUSE
+    fastest = [min(times) for times in took.values()]  # other load on the machine makes calls slower, never faster
+    assert min(fastest) >= PAUSE
+    assert max(fastest) - min(fastest) < hash_time / 3
 
 
 @pytest.mark.requirement("S82", "S186")
