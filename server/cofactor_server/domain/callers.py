@@ -24,7 +24,7 @@ class Access(Value, frozen=True):
     issued_at: int
     expires_at: int
     authenticators: tuple[str, ...] = ()
-    """Ids of those that it came from, and ends with (`domain.ending`)."""
+    """Ids of those that it came from, and ends with (`domain.authenticators.endings`)."""
 
 
 class Device(Value, frozen=True):

@@ -1,5 +1,6 @@
 """A Starlette application whose routes carry their own description."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -42,9 +43,4 @@ class HttpApplication(Starlette):
         self.router.routes.append(_ExactRoute(method, path, endpoint))
         if operation is not None:
             item = self.paths.setdefault(path, {})
-            item[method.lower()] = {**operation, "description": _describe(endpoint)}
-
-
-def _describe(endpoint: Endpoint) -> str:
-    lines = (endpoint.__doc__ or "").split("\n")
-    return "\n".join(line.strip() for line in lines).strip()
+            item[method.lower()] = {**operation, "description": inspect.getdoc(endpoint) or ""}

@@ -20,7 +20,7 @@ from cofactor_server.rpc.errors import tell
 
 
 class Authenticators(Protocol):
-    """Keeps a user's authenticators; `services.authenticators` does it."""
+    """Keeps a user's authenticators; `services.authenticators.management` does it."""
 
     async def enroll(self, caller: Caller, request: EnrollmentRequest) -> Enrolled:
         """Begin an enrollment."""
@@ -44,7 +44,7 @@ class Authenticators(Protocol):
 
 
 class Devices(Protocol):
-    """Keeps devices; `services.devices` does it."""
+    """Keeps devices; `services.devices.calls` does it."""
 
     async def pair(self, caller: Caller, secret: str, statement: Signed, /) -> Paired:
         """Pair a device with the enrollment whose secret it read."""

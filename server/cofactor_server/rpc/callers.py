@@ -34,7 +34,7 @@ from cofactor_server.rpc.transport import certificates
 
 
 class Callers(Protocol):
-    """Verifies what callers present; `services.callers` does it."""
+    """Verifies what callers present; `services.callers.authentication` does it."""
 
     async def client(self, client_id: str | None, secret: str | None, sans: Set[str], assertion: str | None) -> Client:
         """Return the client: by its secret, by its certificate's `sans`, by what it signed, or because it is public.
@@ -87,12 +87,12 @@ class ByClient:
 
 @dataclass(frozen=True, slots=True)
 class ByDevice:
-    """A paired device, or one that pairs: it signs what it asks, and the service checks that (`services.devices`)."""
+    """A paired device, or one that pairs: it signs each call, and `services.devices.calls` verifies that."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByTicket:
-    """The holder of an enrollment ticket, which is in the request: the service looks at it (`services.tickets`).
+    """The holder of an enrollment ticket, which is in the request: `services.authenticators.tickets` looks at it.
 
     No credentials are looked at, and yet the caller has a source, in which wrong tickets and codes are counted.
     """

@@ -21,7 +21,7 @@ from cofactor_server.rpc.errors import tell
 
 
 class Challenges(Protocol):
-    """Prepares challenges; `services.challenges` does it."""
+    """Prepares challenges; `services.challenges.creation` does it."""
 
     async def create(self, caller: Caller, request: ChallengeRequest) -> CreatedChallenge:
         """Prepare a challenge to be answered."""
@@ -29,7 +29,7 @@ class Challenges(Protocol):
 
 
 class Answers(Protocol):
-    """Has challenges answered; `services.answering` does it."""
+    """Has challenges answered; `services.challenges.answers` does it."""
 
     async def answer(self, caller: Caller, request: AnswerRequest) -> Standing:
         """Answer a challenge without redeeming it, and return where it stands."""
@@ -37,7 +37,7 @@ class Answers(Protocol):
 
 
 class Devices(Protocol):
-    """Tells devices; `services.devices` does it."""
+    """Tells devices; `services.devices.calls` does it."""
 
     async def known(self, caller: Caller, statement: Signed, /) -> Caller:
         """Return a device that answers a challenge, as the caller that it is."""
@@ -63,7 +63,7 @@ class Seen(Protocol):
 
 
 class Watching(Protocol):
-    """Tells where challenges stand; `services.watching` does it."""
+    """Tells where challenges stand; `services.challenges.watching` does it."""
 
     def watch(self, caller: Caller, oob_code: str) -> AsyncGenerator[Seen, None]:
         """Yield where a challenge stands, now and at every change, until that is final."""

@@ -20,7 +20,7 @@ from cofactor_server.rpc.convert import guardian as convert
 
 
 class DeviceAccounts(Protocol):
-    """Keeps device accounts, and hears what their devices decide; `services.guardian` does it."""
+    """Keeps device accounts, and hears what their devices decide; `services.devices.guardian` does it."""
 
     async def enroll(self, caller: Caller, new: NewDeviceAccount, /) -> EnrolledDevice:
         """Enroll a device."""

@@ -14,7 +14,7 @@ from cofactor_server.rpc.convert import policies as convert
 
 
 class Explaining(Protocol):
-    """Explains decisions; `services.explaining` does it."""
+    """Explains decisions; `services.login.explanation` does it."""
 
     async def explain(self, caller: Caller, asked: DecisionQuestion) -> Explanation:
         """Explain a login that nobody attempts."""

@@ -17,7 +17,7 @@ from cofactor_server.rpc.errors import tell
 
 
 class Tickets(Protocol):
-    """Serves whoever holds a ticket; `services.tickets` does it."""
+    """Serves whoever holds a ticket; `services.authenticators.tickets` does it."""
 
     async def offer(self, caller: Caller, ticket: str, /) -> TicketOffer:
         """Return what a ticket is for."""

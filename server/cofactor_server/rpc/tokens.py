@@ -17,7 +17,7 @@ from cofactor_server.rpc.errors import tell
 
 
 class Tokens(Protocol):
-    """Issues, revokes and explains tokens; `services.tokens` does it."""
+    """Issues, revokes and explains tokens; `services.login.endpoint` does it."""
 
     async def issue(self, caller: Caller, grant: Grant, request_id: str) -> Outcome:
         """Exchange a grant."""

@@ -65,7 +65,10 @@ class Authentication(Value, frozen=True):
     two_kinds: bool = False
     """Whether factors of two sorts of possession were shown beside the first factor (S41)."""
     authenticators: tuple[str, ...] = ()
-    """Ids of those that were shown, or that a browser is remembered by: what ends with them (`domain.ending`)."""
+    """Ids of those that were shown, or that a browser is remembered by.
+
+    What was opened ends with them: `domain.authenticators.endings`.
+    """
     spared: bool = False
     """Whether a factor was asked for and a remembered browser, or the hook, spared it."""
 

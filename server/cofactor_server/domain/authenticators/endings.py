@@ -1,4 +1,4 @@
-"""What ends when an authenticator goes: everything that it opened (ADR-7).
+"""What ends when an authenticator goes: everything that it opened (ADR-53).
 
 Refresh tokens, remembered browsers and access tokens name the authenticators that they came from, and each use asks
 here. So no way in which an authenticator is removed or disabled can forget to end something.

@@ -11,7 +11,7 @@ C = TypeVar("C")
 S = TypeVar("S")
 
 Kind: TypeAlias = str
-"""A factor's registered name: one of `domain.factor_kinds`, or a plugin's."""
+"""A factor's registered name: one of `domain.authenticators.kinds`, or a plugin's."""
 
 
 class Purpose(StrEnum):

@@ -55,13 +55,13 @@ class User(Value, frozen=True):
     email_verified: bool = False
     """Whether somebody made sure that the address is the user's: then codes go there without enrolling."""
     phone_full_at: int = 0
-    """The budget of text messages and calls, as `domain.budgets.Bucket` keeps one."""
+    """The budget of text messages and calls, as `domain.foundation.budgets.Bucket` keeps one."""
     email_full_at: int = 0
     """The budget of codes by mail, likewise."""
     prompts_since_login: int = 0
     """Prompts on devices since a login was last completed: all of them unanswered, denied or given up."""
     push_full_at: int = 0
-    """The budget of prompts on devices, as `domain.budgets.Bucket` keeps one."""
+    """The budget of prompts on devices, as `domain.foundation.budgets.Bucket` keeps one."""
     known_phone_full_at: int = 0
     """What the user asks for has budgets apart: from sources where the user completed MFA, or a remembered browser."""
     known_email_full_at: int = 0

@@ -14,7 +14,7 @@ from cofactor_server.rpc.admin import convert
 
 
 class Switches(Protocol):
-    """Keeps the switches; `services.switching` does it."""
+    """Keeps the switches; `services.proofs.switches` does it."""
 
     async def every(self) -> Mapping[Switch, bool]:
         """Return of every switch whether it is on."""

@@ -21,7 +21,7 @@ from cofactor_server.rpc.convert.fields import timestamp
 
 
 class Methods(Protocol):
-    """Keeps what users have enrolled; `services.methods` does it."""
+    """Keeps what users have enrolled; `services.operators.methods` does it."""
 
     async def user(self, user_id: str, /) -> User:
         """Return a user."""
@@ -75,7 +75,7 @@ class Methods(Protocol):
 
 
 class Tickets(Protocol):
-    """Issues enrollment tickets; `services.operator_tickets` does it."""
+    """Issues enrollment tickets; `services.operators.tickets` does it."""
 
     async def issue(self, caller: Caller, new: NewTicket, factor: Kind, /) -> IssuedTicket:
         """Issue a ticket."""

@@ -69,7 +69,7 @@ class Work:
             tuple[Any, Any, Any]
         ] = []  # a mapping, a key and what was there; or a list that grew by one
         self.changed: list[str] = []
-        """Users of whose changes every process is told, once they are committed; see `store.signals`."""
+        """Users of whose changes every process is told, once they are committed; see `store.transactions.signals`."""
         self.changed_near: list[str] = []
         """Users of whose changes this process is told, and others find out by looking."""
 
